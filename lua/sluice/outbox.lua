@@ -26,6 +26,9 @@ local KNOWN = { name = "outbox", durable = options.BOOLEAN, retries = 12, backof
   keep = 30 * 86400, secret = options.NONE, webhook = options.TABLE, mail = options.TABLE,
   on_end = options.FUNCTION, read = options.FUNCTION }
 local LIST = { limit = 100 }
+local CALLS = { replay = dead.replay, drop = dead.drop,
+  add = function(kept, letter) return kept:add(letter) end,
+  stats = function(kept) return kept:stats() end }
 
 --- Deliver a webhook. Returns when it is kept: on the disk, when the app has a store.
 -- @tparam table o `url`, `json` or `body`, `headers` (a map, kept with it), `method` ("POST"), `id`
@@ -36,7 +39,7 @@ local LIST = { limit = 100 }
 function Outbox:webhook(o)
   local letter, message, code = letters.webhook("outbox:webhook()", o)
   if not letter then return nil, message, code end
-  return self.book:add(letter)
+  return self.book.lead:call("add", letter)
 end
 
 --- Deliver a mail. Returns when it is kept.
@@ -46,7 +49,7 @@ end
 function Outbox:mail(o)
   local letter, message, code = letters.mail("outbox:mail()", o, self.book.o.mail)
   if not letter then return nil, message, code end
-  return self.book:add(letter)
+  return self.book.lead:call("add", letter)
 end
 
 --- The dead letters, the newest first.
@@ -61,21 +64,21 @@ end
 -- @tparam[opt] string id without it: all of them
 -- @treturn integer|nil how many; or nil, message, code
 function Outbox:replay(id)
-  return dead.replay(self.book, id)
+  return self.book.lead:call("replay", id)
 end
 
 --- Give a letter up, dead or not yet delivered.
 -- @tparam string id
 -- @treturn boolean|nil true, or nil, message, code
 function Outbox:drop(id)
-  return dead.drop(self.book, id)
+  return self.book.lead:call("drop", id)
 end
 
 --- What there is: { pending, dead }, and since the server started { delivered, retried, died,
 -- dropped }.
 -- @treturn table
 function Outbox:stats()
-  return self.book:stats()
+  return self.book.lead:call("stats")
 end
 
 local function option_fault(o)
@@ -128,7 +131,7 @@ function outbox.new(app, given)
     if not o.durable then check_order(app) end
   end
   app:channel(o.name, { history = 200, read = o.read })
-  return setmetatable({ app = app, book = book.new(app, o), name = o.name }, Outbox)
+  return setmetatable({ app = app, book = book.new(app, o, CALLS), name = o.name }, Outbox)
 end
 
 Outbox.routes, Outbox.stream = pages.routes, pages.stream

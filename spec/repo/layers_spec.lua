@@ -69,7 +69,7 @@ local KIT_EXTRA = { jobs = { ["base.owned"] = true, ["base.leader"] = true },
   redis = { ["sources.connection"] = true, ["sources.feed"] = true, ["sources.stream"] = true },
   sources = { crypto = true, ["base.keeper"] = true, ["base.process"] = true, ["live.cluster"] = true,
     ["out.transfer"] = true },
-  outbox = { http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },
+  outbox = { ["base.leader"] = true, http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },
   system = { core = true, ["base.procfs"] = true, ["base.cgroup"] = true, ["base.file"] = true, ["out.reach"] = true } }
 
 local function set(list)

@@ -75,6 +75,8 @@ local function work(self, ask)
 end
 
 local function sweep(self)
+  if core.now() - self.swept < KEPT_SECONDS then return end
+  self.swept = core.now()
   for id, given in pairs(self.given) do
     if core.now() - given.at > KEPT_SECONDS then self.given[id] = nil end
   end
@@ -85,6 +87,7 @@ end
 local function hear(self, event)
   local data = event.data
   if event.missed or event.name ~= self.name or type(data) ~= "table" then return end
+  sweep(self)
   local waits = self.waiting[data.answer or false]
   if waits then
     waits.values = data.values
@@ -132,22 +135,29 @@ function Leader:send(call, ...)
   return self.app:spawn(function() self:call(call, table.unpack(given, 1, given.n)) end)
 end
 
--- This node leads, or no more. A new lead takes the book over, a reload goes on with it.
-local function turn(self)
-  if not self:is_shared() or self.beginning then return end
+-- Take the book over, or let it go; true: try again, Redis is away.
+local function turn_once(self)
   local leads, token = self.app:leads()
   local s = self.state()
   if not leads then
     self.ready, s.token = false, nil
-    return
+    return false
   end
-  if self.ready and s.token == token then return end
-  self.ready, self.beginning = false, true
-  local _ <close> = setmetatable({}, { __close = function() self.beginning = false end })
+  if self.ready and s.token == token then return false end
+  self.ready = false
   -- what the one before has written is heard before this
-  if not self.app:tell(self.name, { lead = true }) then return end
+  if not self.app:tell(self.name, { lead = true }) then return true end
   self.begin(s.token == token)
   s.token, self.ready = token, true
+  return self.app:leads() ~= true or select(2, self.app:leads()) ~= token
+end
+
+-- This node leads, or no more. A new lead takes the book over, a reload goes on with it.
+local function turn(self)
+  if not self:is_shared() or self.beginning then return end
+  self.beginning = true
+  local _ <close> = setmetatable({}, { __close = function() self.beginning = false end })
+  while turn_once(self) do process.runtime.scheduler:sleep(AGAIN_SECONDS) end
 end
 
 --- Make one. At load.
@@ -158,15 +168,13 @@ end
 -- @treturn sluice.Leader
 function leader.new(app, name, o)
   local self = setmetatable({ app = app, name = "sluice:" .. name, calls = o.calls, begin = o.begin,
-    waiting = {}, given = {}, ready = false, beginning = false, shared = nil,
+    waiting = {}, given = {}, ready = false, beginning = false, shared = nil, swept = 0,
     state = app:state(name .. ".lead", {}) }, Leader)
   if o.keeps then self.kept = keeper.shared(app, name .. ".book") end
   app:on("told", function(event) hear(self, event) end)
-  for _, kind in ipairs({ "cluster", "reload" }) do app:on(kind, function() turn(self) end) end
-  app:every(1, { name = name .. ".lead", per = "node" }, function()
-    turn(self)
-    sweep(self)
-  end)
+  for _, kind in ipairs({ "start", "cluster", "reload" }) do
+    app:on(kind, function() turn(self) end)
+  end
   return self
 end
 

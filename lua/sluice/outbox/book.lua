@@ -9,6 +9,7 @@
 --- it), so that a crash repeats and never loses. In memory: for each letter a row of its index, and
 --- the letter itself when there is no store.
 local delivery = require("sluice.outbox.delivery")
+local leader = require("sluice.base.leader")
 local queue = require("sluice.outbox.queue")
 local sluice = require("sluice")
 
@@ -20,19 +21,43 @@ Book.__index = Book
 
 local SWEEP_SECONDS, DELETE_SECONDS = 60, 10 -- the first in case a timer was lost
 
+local function empty()
+  return { rows = {}, count = 0, dead = 0, bytes = 0, loaded = false, queue = queue.new(),
+    told = { delivered = 0, retried = 0, died = 0, dropped = 0 } }
+end
+
 --- Of an app, at load.
 -- @tparam sluice.App app
 -- @tparam table o options of outbox.new
-function book.new(app, o)
-  local self = setmetatable({ app = app, o = o, state = app:state(o.name, { rows = {}, count = 0,
-    dead = 0, bytes = 0, loaded = false, queue = queue.new(),
-    told = { delivered = 0, retried = 0, died = 0, dropped = 0 } }),
+-- @tparam table calls what it is asked, by name: fn(book, …)
+function book.new(app, o, calls)
+  local self = setmetatable({ app = app, o = o, state = app:state(o.name, empty()),
     store = o.durable and app:store(o.name) or nil }, Book)
+  local own = {}
+  for name, fn in pairs(calls) do own[name] = function(...) return fn(self, ...) end end
+  -- In a cluster the node that leads has it, and delivers.
+  self.lead = leader.new(app, o.name, { keeps = not o.durable, calls = own,
+    begin = function(goes_on) self:begin(goes_on) end })
   app:task(o.name .. ".due", function() delivery.sweep(self) end)
   app:every(SWEEP_SECONDS, { name = o.name .. ".sweep" }, function() delivery.sweep(self) end)
   app:on("start", function() delivery.sweep(self) end)
   app:on("reload", function() delivery.sweep(self) end)
   return self
+end
+
+--- Where letters are kept; nil: in memory.
+function Book:kept() return self.store or self.lead:is_shared() and self.lead.kept or nil end
+
+--- This node leads: it takes over what is kept.
+function Book:begin(goes_on)
+  local s = self.state()
+  self.store, self.is_ready = self:kept(), false
+  if not goes_on then
+    for name in pairs(s) do s[name] = nil end
+    for name, value in pairs(empty()) do s[name] = value end
+  end
+  self:ready()
+  self.app:spawn(function() delivery.sweep(self) end)
 end
 
 -- ---- What is kept ------------------------------------------------------------------------

@@ -18,18 +18,30 @@ local function shown(letter)
     died = sluice.timestamp(letter.died) }
 end
 
---- The dead letters, the newest first.
-function dead.list(self, limit)
-  local s, rows, list = self:ready(), {}, sluice.json.array()
-  for id, row in pairs(s.rows) do
+-- Those that there are; on another node of a cluster than that of the book, what is kept.
+local function find_all(self)
+  local rows = {}
+  if not self.lead:has_book() then
+    for _, letter in self:kept():each("letter/") do
+      if letter.died then rows[#rows + 1] = { id = letter.id, row = letter, letter = letter } end
+    end
+    return rows
+  end
+  for id, row in pairs(self:ready().rows) do
     if row.dead and not row.ended then rows[#rows + 1] = { id = id, row = row } end
   end
+  return rows
+end
+
+--- The dead letters, the newest first.
+function dead.list(self, limit)
+  local rows, list = find_all(self), sluice.json.array()
   table.sort(rows, function(a, b)
     if a.row.died ~= b.row.died then return a.row.died > b.row.died end
     return a.id < b.id
   end)
   for i = 1, math.min(#rows, limit) do
-    local letter = self:read(rows[i].id, rows[i].row)
+    local letter = rows[i].letter or self:read(rows[i].id, rows[i].row)
     if letter then list[#list + 1] = shown(letter) end
   end
   return list, #rows

@@ -144,6 +144,7 @@ end
 
 --- Begin what is due, drop what was kept for long enough, and come back for the next.
 function delivery.sweep(self)
+  if not self.lead:will_have_book() then return end
   local s, now, time = self:ready(), sluice.now(), sluice.time()
   local next_row, next_at
   s.next = nil
