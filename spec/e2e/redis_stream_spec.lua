@@ -122,6 +122,8 @@ describe("a stream of Redis as a source", function()
     start()
     add(3)
     await(1, 3)
+    local third = r:call("XREVRANGE", "orders", "+", "-", "COUNT", "1")[1][1]
+    deadline.eventually(function() return look().stats.cursor == third end, 10, "the cursor is stored")
     s.kill()
     add(10)
     r:call("XTRIM", "orders", "MAXLEN", "4")

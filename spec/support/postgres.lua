@@ -61,7 +61,7 @@ end
 --- Start it, in its folder.
 function Server:again()
   self.process = process.spawn(words_of(self, "postgres", "-D", self.place .. "/data", "-k", self.place, "-c",
-    "listen_addresses=", "-c", "jit=off", "-c", "fsync=off"), { dir = self.folder })
+    "listen_addresses=", "-c", "jit=off", "-c", "fsync=off", "-c", "wal_writer_delay=10s"), { dir = self.folder })
   deadline.eventually(function()
     if self.process:code() then deadline.give_up("postgres: " .. self.process:log()) end
     return (process.run(words_of(self, "psql", "-h", self.place, "-U", "sluice", "-d", "postgres", "-c", "SELECT 1")))
