@@ -1,5 +1,6 @@
 --- Who is present in drawn worlds of three nodes (spec/support/leased.lua): just the members of nodes that live,
---- whoever died, slept or was cut off; each mistake that is planted into the scripts and into what a node notes is found.
+--- whoever died, slept or was cut off; each mistake that is planted into the scripts and into what a node notes is
+--- found.
 --- SEED= repeats one world.
 local leased = require("spec.support.leased")
 local leases = require("sluice.live.leases")

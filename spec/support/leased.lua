@@ -1,5 +1,6 @@
 --- Drawn worlds of who is present, on three nodes of the test kit: members come, are said anew and leave
---- (lease = true); nodes die, sleep, and are cut off; Redis restarts, loses its last events, is replaced. Then all is well for a while.
+--- (lease = true); nodes die, sleep, and are cut off; Redis restarts, loses its last events, is replaced. Then all is
+--- well for a while.
 --- The judge asks the apps who their members are, and nothing of what Sluice notes itself: Redis, every node and
 --- every reader have just these. Last one node dies, and 15 s later its members are gone.
 ---   leased.play(seed[, doctor]) -> nil, or what is wrong. `doctor` may change the world before it begins.

@@ -128,7 +128,8 @@ describe("the settings of a cluster", function()
 
   it("take SLUICE_DATA, which the systemd unit and the container set, as not used", function()
     if not has_hiredis then return pending("built without hiredis") end
-    local settings = assert(config.resolve(given(), {}, function(name) return name == "SLUICE_DATA" and "/d" or nil end))
+    local function env(name) return name == "SLUICE_DATA" and "/d" or nil end
+    local settings = assert(config.resolve(given(), {}, env))
     assert.same({ nil, "/d" }, { settings.data, settings.cluster.unused_data })
   end)
 

@@ -227,6 +227,7 @@ end
 function sources.extend(Test, need_inside)
   --- The server that a source of the app reads, which is the test's: redis.stream by its key,
   -- postgres.listen by its table, both by their option `name`.
+  -- @tparam string name
   -- @treturn sluice.testing.Source
   function Test:source(name)
     need_inside(self, "source")
