@@ -122,8 +122,6 @@ describe("rooms at random over nodes", function()
     ["nobody is told of members of other nodes"] = { "  s.touched[value.room] = true\nend", "end" },
     ["a page that comes back leaves all the same"] = { "own.streams[client.id], own.leave_at = true, nil",
       "own.streams[client.id] = true" },
-    ["a kick is of one node"] = { "return self.app:tell(self.channel, { room = id, key = key })",
-      "kick(self, id, key) return true" },
     ["what was missed is not looked up"] = { "if event.missed then self:look_through()",
       "if event.missed then self.state().is_unsure = false" },
   }
