@@ -40,9 +40,10 @@ describe("a server whose Redis lies", function()
       end
       until_log("cluster: live", i + 1)
     end
+    assert.is_nil(s.code())
     assert.equal(2, select(2, s.log():gsub("larger than any that is asked for", "")))
+    if os.getenv("SLUICE_PRELOAD") then return end -- a sanitizer keeps what is freed
     local grown = (s.peak() - before) / 2 ^ 20
     assert.is_true(grown < 32, ("it has grown by %.1f MiB"):format(grown))
-    assert.is_nil(s.code())
   end)
 end)
