@@ -245,13 +245,15 @@ static bool connected(struct wire *w) {
     return !w->gone;
 }
 
-/* A server that wants no more says why before it closes: it is heard first. */
+/* A server that wants no more says why before it closes: it is heard first; and where nothing was heard yet, also
+ * before a write that would fail then. */
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     struct wire *w = io->data;
     (void)ev;
     w->busy = true;
     if (w->connected || connected(w)) {
-        if (!(events & EV_READ) || read_some(w))
+        bool reads = (events & EV_READ) || w->stats.received == 0;
+        if (!reads || read_some(w))
             if (events & EV_WRITE) (void)flush(w);
     }
     w->busy = false;

@@ -103,6 +103,7 @@ describe("what runs once on real servers", function()
   end)
 
   it("goes on at another one when the app hangs, and what the old one was doing comes to nothing", function()
+    if not FULL then return pending("waits for the lease: full size only") end -- else: lead_spec
     local gate = os.tmpname()
     os.remove(gate)
     finally(function() os.remove(gate) end)

@@ -26,6 +26,7 @@ describe("the worlds of a cluster", function()
     assert.equal(0, code, output)
     code, output = hunt(0, 6131, 6131) -- a join finds another copy than the one that was dialled
     assert.equal(0, code, output)
+    if not FULL then return end
     for _, bug in ipairs(bugs.streams) do
       code, output = hunt(0, bug[2], bug[2], "streams")
       assert.equal(0, code, output)

@@ -166,6 +166,34 @@ describe("TLS to Redis", function()
     wait_for(link, "up")
   end)
 
+  it("shows the next certificate, and takes the one that Redis has next", function()
+    local own = redis.start { tls = { cert = good.cert, key = good.key, ca = ca.cert, wants = true } }
+    finally(function() own:stop() end)
+    local cert, key = folder .. "/shown.pem", folder .. "/shown.key"
+    local function show(who)
+      process.write_file(cert, process.read_file(who.cert))
+      process.write_file(key, process.read_file(who.key))
+      assert(os.execute("chmod 600 " .. key))
+    end
+    local given = options { cert = cert, key = key, password = false }
+    given.port = own.tls_port
+    show(certificates.authority(folder, "third"):sign("third-one"))
+    local link = open(given)
+    assert.truthy(wait_for(link, "down")[2]:find("does not take the certificate of --cluster-cert", 1, true))
+    show(ca:sign("renewed"))
+    link:dial()
+    wait_for(link, "up")
+    local other = ca:sign("other-name", { names = "DNS:elsewhere" })
+    own:call("CONFIG", "SET", "tls-cert-file", other.cert, "tls-key-file", other.key)
+    link:shut()
+    link:dial()
+    assert.truthy(wait_for(link, "down")[2]:find("its certificate is not for '127.0.0.1'", 1, true))
+    local next_one = ca:sign("good-again")
+    own:call("CONFIG", "SET", "tls-cert-file", next_one.cert, "tls-key-file", next_one.key)
+    link:dial()
+    wait_for(link, "up")
+  end)
+
   it("says so when only one side speaks it", function()
     local why = wait_for(open(options { port = server.port }), "down")[2] -- it takes a hello for half a command
     assert.truthy(why:find("it speaks no TLS on this port: name its tls-port", 1, true)
