@@ -56,7 +56,8 @@ describe("a channel that turns from one of all to one of a node, and back,", fun
 
   --- The numbers that a client has got until the last one.
   local function read_upto(client, last)
-    local got, ids, left, number = {}, {}, deadline.after(30)
+    local got, ids, left = {}, {}, deadline.after(30)
+    local number
     repeat
       local event = assert(client:next_event(left()))
       number = tonumber(event.data)

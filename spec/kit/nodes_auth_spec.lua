@@ -12,6 +12,8 @@ local SOURCE = [[
   local auth = require("sluice.auth").new(app, { failures = { rate = 4, per = 60, counted = "cluster" }, keys = {
     { id = "ops", hash = require("sluice.crypto").hex(require("sluice.crypto").sha256("key of ops")) } } })
   app:channel("ran", { history = 1000 })
+  auth:routes("/auth")
+  app:get("/me", auth:user(), function(req) return { id = req.user.id } end)
   app:post("/orders", auth:user(), auth:idempotent(), function(req)
     local v = req:json({ v = "any" }).v
     app:publish("ran", "ran", { v = v, by = app:stats().cluster.slot })
@@ -26,10 +28,10 @@ local SOURCE = [[
 
 local t
 
-local function start(n, more)
+local function start(n, more, source)
   more = more or {}
   more.nodes = n
-  t = testing.start({ source = kit.source(SOURCE) }, more)
+  t = testing.start({ source = kit.source(source or SOURCE) }, more)
   t:advance(4)
 end
 
@@ -42,6 +44,10 @@ local function ran(n) return t:node(n or 1):get("/ran").json.n end
 
 local function try(n, path, key)
   return t:node(n):post(path, { headers = key and { ["X-API-Key"] = key } or {} }).status
+end
+
+local function try_json(n, path)
+  return t:node(n):post(path, { headers = { ["X-API-Key"] = "key of ops" } }).json
 end
 
 -- A store as all nodes have it.
@@ -160,6 +166,39 @@ describe("auth over nodes", function()
       assert.equal(1, ran())
       assert.equal(201, order(2, "b", 1).status)
       assert.equal(2, ran())
+    end)
+  end)
+
+  describe("tickets", function()
+    local function ticket(n) return try_json(n, "/auth/ticket").ticket end
+
+    it("open one connection, at whichever node, once, and only for a while", function()
+      start(3, nil, (SOURCE:gsub("rate = 4,", "rate = 1000,")))
+      local function open(n, text) return t:node(n):get("/me?ticket=" .. text).status end
+      for made = 1, 3 do
+        for used = 1, 3 do
+          local text = ticket(made)
+          assert.equal(200, open(used, text), made .. " made it, " .. used .. " takes it")
+          for n = 1, 3 do assert.equal(401, open(n, text), "it is used up") end
+        end
+      end
+      local late = ticket(1)
+      t:advance(31)
+      for n = 1, 3 do assert.equal(401, open(n, late)) end
+      for _, guess in ipairs { "x", ("y"):rep(22), ("z"):rep(300), "a%2Fb", "a.b" } do
+        assert.equal(401, open(2, guess), guess)
+      end
+      assert.equal(200, open(2, ticket(3)))
+    end)
+
+    it("are told apart from Redis being away", function()
+      start(2)
+      t:partition(2)
+      t:advance(10)
+      assert.equal(503, t:node(2):post("/auth/ticket", { headers = { ["X-API-Key"] = "key of ops" } }).status)
+      t:heal()
+      t:advance(10)
+      assert.equal(200, t:node(1):get("/me?ticket=" .. ticket(2)).status)
     end)
   end)
 

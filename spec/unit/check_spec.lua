@@ -77,7 +77,7 @@ describe("sluice check", function()
     table.sort(found)
     local seen = table.concat(found, "\n")
     for _, wanted in ipairs { "4 state 'seen'", "4 channel 'load'", "6 service 'own'", "7 app:limits", "8 hook 'start'",
-      "10 auth:limit", "11 app:clients", "13 auth:limit", "13 auth:ticket" } do
+      "10 auth:limit", "11 app:clients", "13 auth:limit" } do
       assert.truthy(seen:find(wanted, 1, true), wanted .. " is missing in\n" .. seen)
     end
     assert.falsy(seen:find("'tick'", 1, true) or seen:find("'poll'", 1, true) or seen:find("app:after", 1, true))

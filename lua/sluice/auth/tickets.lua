@@ -1,5 +1,7 @@
 --- Tickets: each opens one connection, within some seconds. For clients that can send neither
--- headers nor cookies. In memory: those that were not used yet, at most 100,000.
+-- headers nor cookies. In a cluster they are in a channel that no client can follow, so that each
+-- node knows those of all. In memory: those that were not used yet, at most 100,000.
+local keeper = require("sluice.base.keeper")
 local sluice = require("sluice")
 local options = require("sluice.base.options")
 local users = require("sluice.auth.users")
@@ -12,13 +14,14 @@ Tickets.__index = Tickets
 
 local TICKETS_MAX = 100000
 local TTL_MAX = 3600
+local LENGTH_MAX = 64 -- of what may be one
 
 function tickets.new(app, name, given)
   local o = options("auth.new: tickets", given ~= true and given or nil, { ttl = 30 })
   if not (o.ttl >= 1 and o.ttl <= TTL_MAX) then
     options.raise("auth.new: tickets.ttl is a number of seconds from 1 to %d", TTL_MAX)
   end
-  return setmetatable({ ttl = o.ttl,
+  return setmetatable({ app = app, ttl = o.ttl, all = keeper.shared(app, name .. ".tickets"),
     state = app:state(name .. ".tickets", { rows = {}, order = {}, first = 1, last = 0 }) },
     Tickets)
 end
@@ -34,9 +37,24 @@ local function forget_old(state, now)
   state.first, state.last = 1, 0
 end
 
---- A ticket for a user.
+-- Whether other nodes have to know them.
+local function is_shared(self)
+  if self.shared == nil then self.shared = self.app:stats().cluster ~= nil end
+  return self.shared
+end
+
+local function issue_for_all(self, user)
+  local ticket, till = sluice.id(), sluice.time() + self.ttl
+  local ok, message, code = self.all:lend(ticket, { user = users.plain(user), till = till },
+    self.ttl)
+  if not ok then return nil, message, code end
+  return ticket
+end
+
+--- A ticket for a user. In a cluster it waits until the other nodes can know it.
 -- @treturn string|nil or nil, message, code
 function Tickets:issue(user)
+  if is_shared(self) then return issue_for_all(self, user) end
   local state, now = self.state(), sluice.time()
   forget_old(state, now)
   if state.last - state.first + 1 >= TICKETS_MAX then
@@ -52,10 +70,13 @@ end
 --- Whose ticket it is: once.
 -- @treturn table|nil the user; or nil and why not, for the log
 function Tickets:take(ticket)
-  local state = self.state()
-  local row = state.rows[ticket]
-  if not row then return nil, "the ticket is unknown, used or over" end
-  state.rows[ticket] = nil
+  local row, why
+  if not is_shared(self) then
+    row, self.state().rows[ticket] = self.state().rows[ticket], nil
+  elseif ticket:find("^[%w_-]+$") and #ticket <= LENGTH_MAX then
+    row, why = self.all:take(ticket)
+  end
+  if not row then return nil, why or "the ticket is unknown, used or over" end
   if row.till <= sluice.time() then return nil, "the ticket is over" end
   return users.new(row.user, "ticket", users.known_by(row.user))
 end

@@ -1,6 +1,8 @@
 --- What keeps plain data by key: a store of the app, memory until the process ends, or for all
 --- nodes of a cluster a channel that no client can follow. All say `get`, `set`, `delete` and
 --- `each`; memory outlives a reload and refuses nothing.
+local process = require("sluice.base.process")
+
 local keeper = {}
 
 local Memory = {}
@@ -14,6 +16,7 @@ local Shared = {}
 Shared.__index = Shared
 
 local EVENT, PAGE, KEYS_MAX = "v", 1000, 1000000
+local LOOKS, LOOK_SECONDS = 20, 0.02
 
 local function nobody() return false end
 
@@ -28,6 +31,31 @@ function Shared:set(key, value, opts)
     { wait = not opts or opts.wait ~= false })
   if id then return true end
   return nil, message, code
+end
+
+--- The same, gone by itself after some seconds.
+function Shared:lend(key, value, seconds)
+  local id, message, code = self.app:publish(self.channel, EVENT, { row = key, value = value },
+    { ttl = seconds })
+  if id then return true end
+  return nil, message, code
+end
+
+--- The value of a key, which is deleted: for one of all who ask for it. What another node has just
+-- set may be on its way.
+-- @return the value; or nil, and what stands in the way when that is not that there is none
+function Shared:take(key)
+  local value, message, code = self:get(key)
+  for _ = 1, LOOKS do
+    if value ~= nil or code then break end
+    process.runtime.scheduler:sleep(LOOK_SECONDS)
+    value, message, code = self:get(key)
+  end
+  if value == nil then return nil, message, code end
+  local id, again
+  id, message, again = self.app:remove(self.channel, key, { idempotency = key })
+  if not id then return nil, message, again end
+  return not again and value or nil
 end
 
 function Shared:delete(key, opts)

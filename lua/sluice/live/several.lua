@@ -15,8 +15,6 @@ local START = "runs on every node: what is to be done once belongs into a timer,
 local NODE = 'per = "node": runs on every node; without it, on the one that leads'
 local LIMITS = "each node counts by itself: together they let n times as much through"
 local BY_NODE = LIMITS .. '; counted = "cluster" counts over all'
-local TICKETS = "a ticket is known to the node that made it: the connection that it opens has to "
-  .. "go there"
 local KEPT = "does not start without --cluster-durable, which says when Redis has kept an event: "
   .. "aof or wait:N"
 
@@ -26,7 +24,6 @@ local SAME = { rooms = true, alerts = true, jobs = true, inbox = true, outbox = 
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {
-  { "%f[%w_]auth%s*:%s*ticket%s*%(", "auth:ticket", TICKETS },
   { "%f[%w_]app%s*:%s*clients%s*%(", "app:clients", "lists the clients of this node" },
   { "%f[%w_]app%s*:%s*client%s*%(", "app:client", "finds a client of this node; app:send reaches "
     .. "those of all" },
