@@ -59,15 +59,15 @@ local LUA_TOP = {
 local KIT = { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth",
   "outbox", "postgres", "redis", "sources" }
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true,
-  ["base.segment"] = true }
+  ["base.segment"] = true, ["base.keeper"] = true }
 local KIT_EXTRA = { jobs = { ["base.owned"] = true, ["base.leader"] = true },
   alerts = { ["base.leader"] = true }, runs = { ["base.owned"] = true },
-  auth = { crypto = true, http = true, ["base.handlers_only"] = true, ["base.keeper"] = true },
-  changes = { sqlite = true, ["base.keeper"] = true },
+  auth = { crypto = true, http = true, ["base.handlers_only"] = true },
+  changes = { sqlite = true },
   demo = { ["base.recording"] = true }, inbox = { crypto = true, http = true, mail = true },
   postgres = { ["sources.feed"] = true, ["sources.outbox"] = true },
   redis = { ["sources.connection"] = true, ["sources.feed"] = true, ["sources.stream"] = true },
-  sources = { crypto = true, ["base.keeper"] = true, ["base.process"] = true, ["live.cluster"] = true,
+  sources = { crypto = true, ["base.process"] = true, ["live.cluster"] = true,
     ["out.transfer"] = true },
   outbox = { ["base.leader"] = true, http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },
   system = { core = true, ["base.procfs"] = true, ["base.cgroup"] = true, ["base.file"] = true, ["out.reach"] = true } }

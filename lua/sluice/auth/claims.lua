@@ -1,6 +1,7 @@
 --- Idempotency keys over the nodes of a cluster: which request runs, and what was answered, in the
 -- app:store that all nodes have. A node claims a key before it runs the handler, and Redis lets one
 -- of them. In memory: nothing of its own; the store is a copy of what Redis has.
+local keeper = require("sluice.base.keeper")
 local sluice = require("sluice")
 
 local claims = {}
@@ -10,7 +11,7 @@ local Claims = {}
 Claims.__index = Claims
 
 --- Whether the app is a node of a cluster, and its store that of all.
-function claims.are_needed(app, store) return store.add ~= nil and app:stats().cluster ~= nil end
+function claims.are_needed(store) return store.add ~= nil and keeper.is_shared() end
 
 --- `times`: { keep =, running = } in seconds
 function claims.new(store, times) return setmetatable({ store = store, times = times }, Claims) end

@@ -34,7 +34,7 @@ end
 -- What claims keys in a cluster; nil: this process is alone.
 local function claims_of(self)
   if self.claims == nil then
-    self.claims = claims.are_needed(self.app, self.kept)
+    self.claims = claims.are_needed(self.kept)
       and claims.new(self.kept, { keep = KEEP_SECONDS, running = RUNNING_SECONDS })
   end
   return self.claims or nil

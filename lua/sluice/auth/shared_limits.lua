@@ -2,6 +2,7 @@
 -- client may follow, whom it has let through, at once and then some times a second. Nobody waits
 -- for that: each decides by what it knows. While Redis is away a node goes on with what it has
 -- heard, and its own. In memory: what is not told yet, at most TOLD_MAX names.
+local keeper = require("sluice.base.keeper")
 local sluice = require("sluice")
 
 local shared_limits = {}
@@ -78,9 +79,6 @@ function Shared:note(limit, who)
   self.app:spawn(function() tell(self) end)
 end
 
-function Shared:is_shared()
-  if self.shared == nil then self.shared = self.app:stats().cluster ~= nil end
-  return self.shared
-end
+Shared.is_shared = keeper.is_shared
 
 return shared_limits

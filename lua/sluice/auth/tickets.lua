@@ -2,8 +2,8 @@
 -- headers nor cookies. In a cluster they are in a channel that no client can follow, so that each
 -- node knows those of all. In memory: those that were not used yet, at most 100,000.
 local keeper = require("sluice.base.keeper")
-local sluice = require("sluice")
 local options = require("sluice.base.options")
+local sluice = require("sluice")
 local users = require("sluice.auth.users")
 
 local tickets = {}
@@ -21,7 +21,7 @@ function tickets.new(app, name, given)
   if not (o.ttl >= 1 and o.ttl <= TTL_MAX) then
     options.raise("auth.new: tickets.ttl is a number of seconds from 1 to %d", TTL_MAX)
   end
-  return setmetatable({ app = app, ttl = o.ttl, all = keeper.shared(app, name .. ".tickets"),
+  return setmetatable({ ttl = o.ttl, all = keeper.shared(app, name .. ".tickets"),
     state = app:state(name .. ".tickets", { rows = {}, order = {}, first = 1, last = 0 }) },
     Tickets)
 end
@@ -37,12 +37,6 @@ local function forget_old(state, now)
   state.first, state.last = 1, 0
 end
 
--- Whether other nodes have to know them.
-local function is_shared(self)
-  if self.shared == nil then self.shared = self.app:stats().cluster ~= nil end
-  return self.shared
-end
-
 local function issue_for_all(self, user)
   local ticket, till = sluice.id(), sluice.time() + self.ttl
   local ok, message, code = self.all:lend(ticket, { user = users.plain(user), till = till },
@@ -54,7 +48,7 @@ end
 --- A ticket for a user. In a cluster it waits until the other nodes can know it.
 -- @treturn string|nil or nil, message, code
 function Tickets:issue(user)
-  if is_shared(self) then return issue_for_all(self, user) end
+  if keeper.is_shared() then return issue_for_all(self, user) end
   local state, now = self.state(), sluice.time()
   forget_old(state, now)
   if state.last - state.first + 1 >= TICKETS_MAX then
@@ -71,7 +65,7 @@ end
 -- @treturn table|nil the user; or nil and why not, for the log
 function Tickets:take(ticket)
   local row, why
-  if not is_shared(self) then
+  if not keeper.is_shared() then
     row, self.state().rows[ticket] = self.state().rows[ticket], nil
   elseif ticket:find("^[%w_-]+$") and #ticket <= LENGTH_MAX then
     row, why = self.all:take(ticket)

@@ -83,6 +83,11 @@ function Shared:each(prefix)
   end
 end
 
+--- Whether this process is one of several nodes, so that a table of its own is not what all have.
+function keeper.is_shared()
+  return process.runtime ~= nil and process.runtime.is_shared == true
+end
+
 --- What all nodes of a cluster have, as long as Redis keeps it. At the top level of an app.
 function keeper.shared(app, channel)
   app:channel(channel, { history = 1, key = "row", rewind = "latest", ttl = false,

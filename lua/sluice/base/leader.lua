@@ -17,10 +17,7 @@ local LOOK_SECONDS, AGAIN_SECONDS, GIVE_UP_SECONDS = 0.01, 2, 15
 local KEPT_SECONDS = 60 -- an answer, for who asks again
 
 --- Whether the app is a node of a cluster.
-function Leader:is_shared()
-  if self.shared == nil then self.shared = self.app:stats().cluster ~= nil end
-  return self.shared
-end
+Leader.is_shared = keeper.is_shared
 
 --- Whether this node has the book: always, where it is alone.
 function Leader:has_book()

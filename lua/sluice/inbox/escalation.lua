@@ -9,6 +9,7 @@
 --- recorded, and is done again. In memory: a task for each item that has a step left, and in
 --- app:state which of them run.
 local items = require("sluice.inbox.items")
+local keeper = require("sluice.base.keeper")
 local sluice = require("sluice")
 local steps = require("sluice.inbox.steps")
 
@@ -63,8 +64,7 @@ end
 --- An item is about to be sent. In a cluster its node may die between that and what comes behind.
 function Escalation:sending(item)
   if not self.rules[item.severity] then return end
-  if self.is_shared == nil then self.is_shared = self.app:stats().cluster ~= nil end
-  if self.is_shared then self:arm(item, 1) end
+  if keeper.is_shared() then self:arm(item, 1) end
 end
 
 --- An item was sent. In memory nobody can be closed between its publish and this.

@@ -2,6 +2,7 @@
 --- there: a row each, which goes with the node (lease). Every node hears all rows, and so knows who
 --- is in which room; the one that leads tells it (rooms/telling.lua). What is published is tried
 --- again until it is heard. In memory: in app:state, a small table per row, in each node.
+local keeper = require("sluice.base.keeper")
 local sluice = require("sluice")
 
 local nodes = {}
@@ -19,10 +20,7 @@ local HERE, ROOM = "here", "room"
 local function nobody() return false end
 
 --- Whether the app is a node of a cluster.
-function Nodes:is_shared()
-  if self.shared == nil then self.shared = self.app:stats().cluster ~= nil end
-  return self.shared
-end
+Nodes.is_shared = keeper.is_shared
 
 -- ---- What all nodes know ------------------------------------------------------------------------
 
