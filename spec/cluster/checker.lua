@@ -219,15 +219,26 @@ end
 local OF_ONE = { own = true, load = true }
 local SOON = 1 -- second, after which a newcomer has the value that there is
 
+-- A machine publishes own 1, load 1, own 2, load 2 and so on, and a stream gets the log before the state. A newcomer
+-- may come between own n and load n: then it has load n - 1, gets load n, and of the log begins with own n + 1.
+local function judge_order(find, at, one)
+  local before, shown = at[one.kind], at.shown or math.huge
+  if before and one.kind == "own" and one.n ~= before + 1 then find("own %d came behind %d", one.n, before) end
+  if before and one.n <= before then find("%s %d came behind %d", one.kind, one.n, before) end
+  if one.kind == "load" then
+    if one.n > (at.own or shown + 1) then find("load %d came before own %d", one.n, one.n) end
+    return
+  end
+  if not before and at.load and one.n <= at.load then find("own %d came behind load %d", one.n, at.load) end
+  if not before and one.n > shown + 2 then find("own %d is the first, and load was %d", one.n, shown) end
+end
+
 local function owned(self, index, at, one)
   local function find(text, ...) self:find("foreign", "reader %d: " .. text, index, ...) end
   if one.from ~= at.token then find("%s %d of %s came on %s", one.kind, one.n, one.from, at.token) end
   if one.has_id then find("%s %d has an id", one.kind, one.n) end
-  local before = at[one.kind]
-  if before and one.kind == "own" and one.n ~= before + 1 then find("own %d came behind %d", one.n, before) end
-  if before and one.n <= before then find("%s %d came behind %d", one.kind, one.n, before) end
-  local behind = one.kind == "load" and before and (at.own or 0) < one.n -- which was published before it
-  if behind then find("load %d came before own %d", one.n, one.n) end
+  judge_order(find, at, one)
+  if one.kind == "load" and not at.own then at.shown = at.shown or one.n end
   at[one.kind] = one.n
 end
 

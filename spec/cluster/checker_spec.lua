@@ -146,6 +146,10 @@ describe("the checker of machines", function()
 
   it("knows what is of one machine", function()
     assert.equal("", owned())
+    assert.equal("", owned(function(log) -- the reader came between own 2 and load 2
+      log[13].n = 3
+      table.insert(log, 13, { what = "owned", at = 12.5, from = "m2.1", kind = "load", n = 2 })
+    end))
     for _, change in ipairs {
       function(log) log[3].from = "m2.1" end,
       function(log) log[5].has_id = true end,
@@ -154,6 +158,13 @@ describe("the checker of machines", function()
       function(log) table.insert(log, 6, log[5]) end,
       function(log) log[6].n = 3 end,
       function(log) table.remove(log, 12) end,
+      function(log) log[13].n = 1 end,
+      function(log) log[13].n = 4 end,
+      function(log)
+        log[13].n = 4
+        table.insert(log, 13, { what = "owned", at = 12.5, from = "m2.1", kind = "load", n = 3 })
+      end,
+      function(log) table.insert(log, 13, { what = "owned", at = 12.5, from = "m2.1", kind = "load", n = 2 }) end,
       function(log) table.insert(log, 6, { what = "reset", at = 5, channel = "load", reason = "failover" }) end,
     } do assert.equal("foreign", owned(change)) end
   end)
