@@ -48,6 +48,7 @@ static struct script_event event_of(lua_State *L, int at) {
     return (struct script_event){
         .kind = *text_of(L, at, "kind"),
         .remove = lx_field_bool(L, at, "remove", false),
+        .is_owned = lx_field_bool(L, at, "owned", false),
         .channel = lx_field_slice(L, at, "channel"),
         .event = lx_field_slice(L, at, "event"),
         .key = lx_field_slice(L, at, "key"),

@@ -88,15 +88,39 @@
     "end\n"
 
 /* What a dead node has, removed by ARGV[2]: a thousand values at a time. What was set by another one
- * since is not its any more. */
+ * since is not its any more. A removal is of all names of a key: what others have set under it is set again,
+ * and stays with the node that it goes with (KEYS[4] is n). */
 #define REAP                                                                               \
+    "local function others_of(s, own, channel, event, key)\n"                              \
+    "  local all = {}\n"                                                                   \
+    "  for _, name in ipairs(call('HKEYS', names_of(s))) do\n"                             \
+    "    local field = name .. '\\0' .. key\n"                                             \
+    "    local value = name ~= event and call('HGET', s, field)\n"                         \
+    "    local row = value and call('HGET', own, channel .. '\\0' .. field)\n"             \
+    "    local number, x, data = match(value or '', '^(%d+) %d+ (%d+)%z(.*)$')\n"          \
+    "    local is_its = row and match(row, '^%d+') == number\n"                            \
+    "    if number and not is_its and (x == '0' or tonumber(x) > tonumber(now)) then\n"    \
+    "      all[#all + 1] = {name = name, field = field, number = number, x = x,\n"         \
+    "        data = data}\n"                                                               \
+    "    end\n"                                                                            \
+    "  end\n"                                                                              \
+    "  return all\n"                                                                       \
+    "end\n"                                                                                \
+    "local function move_row(name, from)\n"                                                \
+    "  for _, slot in ipairs(call('HKEYS', KEYS[4])) do\n"                                 \
+    "    local theirs = base .. 'own:' .. slot\n"                                          \
+    "    local row = call('HGET', theirs, name)\n"                                         \
+    "    local number, rest = match(row or '', '^(%d+)(.*)$')\n"                           \
+    "    if number == from then call('HSET', theirs, name, text(seq) .. rest) end\n"       \
+    "  end\n"                                                                              \
+    "end\n"                                                                                \
     "local function take(own, name, row)\n"                                                \
     "  local channel, event, key = match(name, '^(%Z*)%z(%Z*)%z(.*)$')\n"                  \
     "  local number, kind, history, ttl = match(row, '^(%d+) (%a) (%d+) (%d+)$')\n"        \
     "  call('HDEL', own, name)\n"                                                          \
     "  if not channel or not number then return end\n"                                     \
     "  local s, l = base .. 's:' .. channel, base .. 'l:' .. channel\n"                    \
-    "  local field = event .. '\\0' .. key\n"                                              \
+    "  local field, names = event .. '\\0' .. key, names_of(s)\n"                          \
     "  local value = call('HGET', s, field)\n"                                             \
     "  if not value or match(value, '^%d+') ~= number then return end\n"                   \
     "  local prior = '0'\n"                                                                \
@@ -104,20 +128,36 @@
     "    local newest = call('LINDEX', l, -1)\n"                                           \
     "    prior = newest and match(newest, '^%d+') or '~' .. bound(ttl)\n"                  \
     "  end\n"                                                                              \
-    "  seq = seq + 1\n"                                                                    \
+    "  local function add(x, flags, what)\n"                                               \
+    "    seq = seq + 1\n"                                                                  \
+    "    local line = table.concat({text(seq), prior, now, x, flags, ARGV[2] .. '.',\n"    \
+    "      channel .. '\\0' .. what}, ' ')\n"                                              \
+    "    call('XADD', KEYS[2], '0-' .. text(seq), kind == 'k' and 'keyed' or 'state',\n"   \
+    "      line)\n"                                                                        \
+    "    if kind ~= 'k' then return end\n"                                                 \
+    "    if history == '0' then\n"                                                         \
+    "      line = text(seq) .. ' ' .. prior .. ' ' .. now .. ' 0 z . \\0\\0\\0'\n"         \
+    "    end\n"                                                                            \
+    "    call('RPUSH', l, line)\n"                                                         \
+    "    call('LTRIM', l, -math.max(tonumber(history), 1), -1)\n"                          \
+    "    call('EXPIRE', l, ttl + 60)\n"                                                    \
+    "    prior = text(seq)\n"                                                              \
+    "  end\n"                                                                              \
     "  local shown = string.gsub(key, '[%c\"\\\\]', function(c)\n"                         \
     "    return string.format('\\\\u%04x', string.byte(c))\n"                              \
     "  end)\n"                                                                             \
-    "  local line = table.concat({text(seq), prior, now, '0', 'r', ARGV[2] .. '.',\n"      \
-    "    channel .. '\\0removed\\0' .. key .. '\\0{\"key\":\"' .. shown .. '\"}'}, ' "     \
-    "')\n"                                                                                 \
-    "  call('XADD', KEYS[2], '0-' .. text(seq), kind == 'k' and 'keyed' or 'state',\n"     \
-    "    line)\n"                                                                          \
-    "  remove(s, names_of(s), field, own)\n"                                               \
-    "  if kind ~= 'k' or history == '0' then return end\n"                                 \
-    "  call('RPUSH', l, line)\n"                                                           \
-    "  call('LTRIM', l, -tonumber(history), -1)\n"                                         \
-    "  call('EXPIRE', l, ttl + 60)\n"                                                      \
+    "  local others = others_of(s, own, channel, event, key)\n"                            \
+    "  add('0', 'r', 'removed\\0' .. key .. '\\0{\"key\":\"' .. shown .. '\"}')\n"         \
+    "  remove(s, names, field, own)\n"                                                     \
+    "  for _, o in ipairs(others) do\n"                                                    \
+    "    add(o.x, '', o.field .. '\\0' .. o.data)\n"                                       \
+    "    call('HSET', s, o.field, text(seq) .. ' ' .. now .. ' ' .. o.x .. '\\0' ..\n"     \
+    "      o.data)\n"                                                                      \
+    "    call('HSET', names, o.name, '1')\n"                                               \
+    "    local lives = kind == 'k' and 315360000 or ttl\n" /* as in a publish */           \
+    "    for _, at in ipairs({s, names}) do call('EXPIRE', at, lives + 60) end\n"          \
+    "    move_row(channel .. '\\0' .. o.field, o.number)\n"                                \
+    "  end\n"                                                                              \
     "end\n"                                                                                \
     "local function reap(slot)\n"                                                          \
     "  local own, left = base .. 'own:' .. slot, 1000\n"                                   \

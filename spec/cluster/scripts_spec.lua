@@ -396,6 +396,59 @@ describe("scripts of a cluster", function()
     assert.is_true(beats >= values / 1200, "a beat does a bounded part of it")
   end)
 
+  -- A dead node has "joined" of a key, and two that live have other names under it; and 'more' of its channel.
+  local function reap_beside(more)
+    start()
+    local dead, p, b = join("dead"), join("a"), join("b")
+    local function put(proof, name, key, other)
+      local e = event("x", name .. " of " .. proof.slot, { kind = more.kind, history = more.history, event = name,
+        key = key, owned = true })
+      for field, value in pairs(other or {}) do e[field] = value end
+      local answer = ask("pub", { e }, proof)
+      assert.equal("OK", answer.answer)
+      return answer
+    end
+    put(dead, "joined", "k")
+    put(dead, "left", "k")
+    put(b, "busy", "k")
+    put(b, "said", "k", { owned = false })
+    put(b, "joined", "other")
+    server:call("HSET", KEYS .. "n", "dead", "1 here")
+    assert.equal(1, ask("beat", { label = "here", reaps = true }, p).reaped)
+    return b, put
+  end
+
+  for _, more in ipairs { { kind = "s", history = 0 }, { kind = "k", history = 100 }, { kind = "k", history = 0 } } do
+    it(("beat: what others have under the key of a dead node is there again: %s %d"):format(more.kind, more.history),
+      function()
+        local b, put = reap_beside(more)
+        assert.equal(0, server:call("EXISTS", KEYS .. "own:dead"))
+        local values = {}
+        for _, v in ipairs(load_one(b, more.kind, "x").values) do
+          values[v.event .. " " .. v.key] = v.data
+        end
+        assert.same({ ["busy k"] = "busy of b", ["said k"] = "said of b", ["joined other"] = "joined of b" }, values)
+        assert.is_true(server:call("TTL", KEYS .. "s:x") > 0)
+        local told = feed(5)
+        assert.equal("removed", told[1].event)
+        local names = { told[2].event, told[3].event }
+        table.sort(names)
+        assert.same({ "busy", "said" }, names)
+        assert.equal(3, #told)
+        local before = told[3].seq
+        put(b, "busy", "k") -- it is b's: b may remove it, and the order goes on
+        if more.kind == "k" then assert.equal(before, feed(before)[1].prior) end
+        assert.equal(before + 2, put(b, "removed", "k", { remove = true })[1].seq)
+      end)
+  end
+
+  it("beat: who has a value under the key of a dead node may remove it, as nobody else", function()
+    local b, put = reap_beside { kind = "s", history = 0 }
+    local function removed(proof) return put(proof, "removed", "k", { remove = true })[1] end
+    assert.equal(0, removed(join("c")).seq)
+    assert.equal(9, removed(b).seq)
+  end)
+
   it("forget nodes that nobody has heard of for a day", function()
     start()
     join("old")

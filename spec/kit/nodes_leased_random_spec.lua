@@ -16,11 +16,15 @@ end
 -- In the scripts, or in live/leases.lua: what stands there instead.
 local MISTAKES = {
   -- reaps what is another's
-  { "scripts", " or match(value, '^%d+') ~= number then return end", " then return end", seed = 38 },
+  { "scripts", " or match(value, '^%d+') ~= number then return end", " then return end", seed = 160 },
   -- a stale node refreshes
   { "scripts", "if m[2] ~= ARGV[3] then return {'FENCE'} end", "", seed = 49 },
   -- told, and still there
-  { "scripts", "  remove(s, names_of(s), field, own)\n  if kind", "  if kind", seed = 1 },
+  { "scripts", "  remove(s, names, field, own)\n  for", "  for", seed = 1 },
+  -- takes what others have set under the key with it
+  { "scripts", "for _, o in ipairs(others) do", "for _, o in ipairs({}) do", seed = 10 },
+  -- ... or sets it again as nobody's
+  { "scripts", "if number == from then call", "if false then call", seed = 10 },
   -- too late
   { "scripts", "if beat and now - beat < 10000 then", "if beat and now - beat < 25000 then", seed = 2 },
   -- said again, and of nobody

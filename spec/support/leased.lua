@@ -31,7 +31,7 @@ local SOURCE = kit.source [[
     app:spawn(function()
       local all, name = members(), m.c .. m.id
       local gone = all.gone[name]
-      local id, _, code = app:publish(m.c, "joined", { id = m.id, n = m.n }, { lease = true })
+      local id, _, code = app:publish(m.c, m.name or "joined", { id = m.id, n = m.n }, { lease = true })
       if all.gone[name] ~= gone then return end
       if id then all[m.c][m.id], all.unknown[name] = m.n, nil end
       if code == "ETIMEOUT" then all.unknown[name] = true end
@@ -48,7 +48,7 @@ local SOURCE = kit.source [[
   app:get("/is_live", function() return { yes = app:stats().cluster.state == "live" } end)
   app:get("/newest/:c", function(req)
     local list = {}
-    for i, e in ipairs(app:newest(req.params.c)) do list[i] = { e.key, e.data.n } end
+    for i, e in ipairs(app:newest(req.params.c)) do list[i] = { e.event, e.key, e.data.n } end
     return { list = list }
   end)]]
 
@@ -91,6 +91,11 @@ function acts.go(self)
   self:ask(n, "/go", { c = self:pick(CHANNELS), id = ("%d-%d-%d"):format(n, self.lives[n], self.random(3)) })
 end
 
+-- What is of a member, its key has under other names; who is gone has none of them.
+local MOOD = "mood"
+
+local function id_of(event, key) return event == MOOD and key .. " " .. MOOD or key end
+
 -- A node that can be heard at once, when no other one is about to say something: so it is known who said it last.
 local function one_alone(self)
   for n = 1, NODES do
@@ -105,9 +110,10 @@ function acts.take(self)
   if not n then return end
   self.n = self.n + 1
   local c, id = self:pick(CHANNELS), "any" .. self.random(2)
-  self:ask(n, "/come", { c = c, id = id, n = self.n })
+  local name = self.n % 2 == 0 and MOOD or "joined"
+  self:ask(n, "/come", { c = c, id = id, n = self.n, name = name })
   self.t:advance(0.5)
-  self.any[c .. " " .. id] = { n = self.n, node = n, life = self.lives[n] }
+  self.any[c .. " " .. id_of(name, id)] = { n = self.n, node = n, life = self.lives[n] }
 end
 
 function acts.kick(self)
@@ -116,7 +122,7 @@ function acts.kick(self)
   local c, id = self:pick(CHANNELS), "any" .. self.random(2)
   self:ask(n, "/go", { c = c, id = id })
   self.t:advance(0.5)
-  self.any[c .. " " .. id] = nil
+  for _, name in ipairs { "joined", MOOD } do self.any[c .. " " .. id_of(name, id)] = nil end
 end
 
 function acts.crash(self)
@@ -211,14 +217,15 @@ end
 local function in_redis(self, c)
   local hash, seen = self.net.redis:call("HGETALL", "sluice:{test}:s:" .. c), {}
   for i = 1, #hash, 2 do
-    seen[hash[i]:match("%z(.*)$")] = json.decode(hash[i + 1]:match("%z(.*)$")).n
+    local id = id_of(hash[i]:match("^(%Z*)%z(.*)$"))
+    seen[id] = json.decode(hash[i + 1]:match("%z(.*)$")).n
   end
   return seen
 end
 
 local function on_node(self, n, c)
   local seen = {}
-  for _, row in ipairs(self.t:node(n):get("/newest/" .. c).json.list) do seen[row[1]] = row[2] end
+  for _, row in ipairs(self.t:node(n):get("/newest/" .. c).json.list) do seen[id_of(row[1], row[2])] = row[3] end
   return seen
 end
 
@@ -226,8 +233,8 @@ local function of_reader(one)
   local view = {}
   for _, e in ipairs(one.stream:events()) do
     if e.event == "hello" or e.event == "reset" then view = {}
-    elseif e.event == "removed" then view[e.data.key] = nil
-    elseif e.event == "joined" then view[e.data.id] = e.data.n end
+    elseif e.event == "removed" then view[e.data.key], view[id_of(MOOD, e.data.key)] = nil, nil
+    elseif e.event == "joined" or e.event == MOOD then view[id_of(e.event, e.data.id)] = e.data.n end
   end
   return view
 end
