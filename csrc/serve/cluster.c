@@ -415,6 +415,7 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     list_init(&c->idle);
     list_init(&c->publishes);
     list_init(&c->places);
+    list_init(&c->changes);
     list_init(&c->pages);
     messages_init(&c->asked);
     messages_init(&c->answers);

@@ -23,11 +23,31 @@ struct policy cluster_policy(struct cluster *c, struct slice channel) {
     return p;
 }
 
+/* Other policies, the newest or some that others have replaced already. */
+struct policies_message {
+    struct message message;
+    struct list node;            /* in cluster->changes */
+    struct policy_set *policies; /* owned */
+};
+
+/* Whether it is, or will be for a moment: until all is loaded again, nothing of it goes to threads that
+ * have been there. */
+static bool is_local(const struct cluster *c, const struct policy *p,
+                     struct slice channel) {
+    bool local = p->local;
+    for (struct list *at = c->changes.next; at != &c->changes && !local; at = at->next) {
+        const struct policies_message *m =
+            container_of(at, struct policies_message, node);
+        local = policy_of(m->policies, channel).local;
+    }
+    return local;
+}
+
 void cluster_look_up(const struct cluster *c, struct followed *f) {
     struct policy p = policy_of(c->policies, f->named.name);
     f->version = c->version;
     f->kind = policy_kind(&p);
-    f->local = p.local;
+    f->local = is_local(c, &p, f->named.name);
     f->is_paged = policy_is_paged(&p);
     f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
 }
@@ -146,12 +166,6 @@ void cluster_hear(struct cluster *c, struct slice channel) {
     send_name(c, NULL, channel, true, on_hear);
 }
 
-/* Other policies. */
-struct policies_message {
-    struct message message;
-    struct policy_set *policies; /* owned; newer ones may be there already */
-};
-
 /* What has become another kind of channel is loaded as that, and one of this node alone not at all:
  * when it is one of all again, threads follow it anew. */
 static void take_policies(struct cluster *c, struct followed *f,
@@ -170,6 +184,9 @@ static void take_policies(struct cluster *c, struct followed *f,
 static void on_policies(void *owner, struct message *message) {
     struct cluster *c = owner;
     struct policies_message *m = container_of(message, struct policies_message, message);
+    pthread_mutex_lock(&c->order);
+    list_remove(&m->node);
+    pthread_mutex_unlock(&c->order);
     for (struct map_node *node = NULL; (node = map_next(&c->followed, node));)
         take_policies(c, container_of(node, struct followed, named.node), m->policies);
     policy_set_unref(m->policies);
@@ -186,6 +203,8 @@ void cluster_hold(struct cluster *c, struct policy_set *policies) {
 void cluster_let_go(struct cluster *c) {
     struct policies_message *m = mem_new(sizeof *m);
     m->policies = policy_set_ref(c->policies);
+    list_init(&m->node);
+    list_add(&c->changes, &m->node);
     pthread_mutex_unlock(&c->order);
     mailbox_post(&c->loop.mailbox, &m->message, on_policies);
 }

@@ -70,9 +70,10 @@ struct cluster {
     unsigned ruled;
     struct policy_set *policies; /* under it */
     unsigned version;            /* ... rises with them */
-    _Atomic int64_t away_ms;     /* clock_ms: since when it is not live; 0: it is */
-    _Atomic int64_t refused_ms;  /* ... it can neither publish nor lead; 0: it can */
-    pthread_mutex_t lock;        /* of what follows */
+    struct list changes; /* ... struct policies_message: this thread has not taken them */
+    _Atomic int64_t away_ms;    /* clock_ms: since when it is not live; 0: it is */
+    _Atomic int64_t refused_ms; /* ... it can neither publish nor lead; 0: it can */
+    pthread_mutex_t lock;       /* of what follows */
     pthread_cond_t settled;
     bool is_settled, is_refused;
     char trouble[LINK_WHY_MAX];

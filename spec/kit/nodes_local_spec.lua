@@ -414,6 +414,46 @@ describe("channels of one node, among others,", function()
     assert.equal(1, c:count("reset"))
   end)
 
+  -- What is called when a node hears this from its Redis, before it does.
+  local function before_hearing(place, text, fn)
+    local server = place.server
+    local function hear(_, lane, bytes)
+      if fn and bytes:find(text, 1, true) then fn = fn() end
+      return server:redis_hear(lane, bytes)
+    end
+    place.server = setmetatable({ redis_hear = hear }, { __index = function(_, name)
+      return function(_, ...) return server[name](server, ...) end
+    end })
+  end
+
+  it("are of all of them after two reloads before their cluster's thread has a turn, and all comes once", function()
+    local place, taken = t:node(1).place, {}
+    local runtime = place.runtime
+    local configure = runtime.configure
+    function runtime.configure(self, prepared)
+      taken[#taken + 1] = prepared.snapshot
+      return configure(self, prepared)
+    end
+    assert.is_true((t:node(1):reload(with("{ history = 0, shared = false }"))))
+    assert.is_true((t:node(1):reload(with())))
+    local c, reloads = t:connect("/all"), 0
+    post(2, "news", { n = 1 })
+    c:wait_for("news", 5, { n = 1 })
+    before_hearing(place, "two", function()
+      for i, snapshot in ipairs(taken) do
+        assert(runtime.server:configure(snapshot))
+        reloads = i
+      end
+    end)
+    post(2, "news", { n = 2, text = "two" })
+    t:advance(3)
+    post(2, "news", { n = 3 })
+    c:wait_for("news", 5, { n = 3 })
+    assert.equal(2, reloads)
+    assert.same({ 1, 2, 3 }, values(c, "news"))
+    assert.equal(0, c:count("reset"))
+  end)
+
   it("are of all of them again after a reload of each, and nothing that came meanwhile is missed", function()
     local a, b = t:connect("/all"), t:node(2):connect("/all")
     post(1, "blip", { n = 1 })
