@@ -165,7 +165,7 @@ end
 -- @treturn sluice.Leader
 function leader.new(app, name, o)
   local self = setmetatable({ app = app, name = "sluice:" .. name, calls = o.calls, begin = o.begin,
-    waiting = {}, given = {}, ready = false, beginning = false, shared = nil, swept = 0,
+    waiting = {}, given = {}, ready = false, beginning = false, swept = 0,
     state = app:state(name .. ".lead", {}) }, Leader)
   if o.keeps then self.kept = keeper.shared(app, name .. ".book") end
   app:on("told", function(event) hear(self, event) end)
