@@ -77,7 +77,10 @@ describe("two servers behind HAProxy", function()
   end
 
   local function start_front(a, b)
-    local block = markdown.read("doc/limits.md").block("haproxy").text
+    local block
+    for _, b in ipairs(markdown.read("doc/limits.md").blocks) do
+      if b.lang == "haproxy" and b.text:find("agent-check", 1, true) then block = b.text end
+    end
     return proxies.start("haproxy", a.port, { block = AROUND .. edit(block, {
       ["server a 10.0.0.1:5121"] = ("server a 127.0.0.1:%d agent-port %s"):format(a.port, a.agent_port),
       ["server b 10.0.0.2:5121"] = ("server b 127.0.0.1:%d agent-port %s"):format(b.port, b.agent_port),
