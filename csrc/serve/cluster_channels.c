@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "serve/to_app.h"
 #include "serve/to_io.h"
 
@@ -35,6 +36,7 @@ struct policies_message {
 static bool is_local(const struct cluster *c, const struct policy *p,
                      struct slice channel) {
     bool local = p->local;
+    if (PLANTED(678)) return local;
     for (struct list *at = c->changes.next; at != &c->changes && !local; at = at->next) {
         const struct policies_message *m =
             container_of(at, struct policies_message, node);

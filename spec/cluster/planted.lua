@@ -55,6 +55,7 @@ return {
     { 672, "a slow reader of a channel of one node is told its numbers", "spec/unit/local_spec.lua" },
     { 673, "a log that was one of one node knows nothing of what it held before", "spec/unit/local_spec.lua" },
     { 675, "who followed a channel of one node is not given what filled it as one of all", "spec/unit/local_spec.lua" },
+    { 678, "what is read after two reloads goes to threads that have begun anew", "spec/kit/nodes_local_spec.lua" },
     { 661, "what is removed while all is loaded again stays", "spec/kit/nodes_removed_spec.lua" },
     { 662, "who wakes says again what another node has removed meanwhile", "spec/kit/nodes_presence_spec.lua" },
   },
