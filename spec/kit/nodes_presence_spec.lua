@@ -134,6 +134,15 @@ describe("values that go with their node", function()
     assert.equal("b", newest(2, "who"))
   end)
 
+  it("do not come back when Redis loses their removal, however long it is away then", function()
+    start(2)
+    post(1, "/join/who/a")
+    post(1, "/leave/who/a")
+    t:redis { lose = 1, restart = 45 }
+    t:advance(60)
+    for n = 1, 2 do assert.equal("", newest(n, "who")) end
+  end)
+
   it("are many: all go", function()
     start(2)
     for i = 1, 30 do post(1, "/join/room/a\"b" .. i) end

@@ -20,10 +20,10 @@ local LOST_SECONDS = 30 -- what Redis loses of the end is not older
 
 --- `rows` by channel, key and event: { held = { text =, ttl = } while it is there, maybe = nobody
 -- knows whether it is, pending = own publishes on their way, left = when it was removed, due = it
--- is to be said again }
+-- is to be said again }. `known`: when what Redis has acknowledged last was asked for
 function leases.new(runtime)
   return setmetatable({ runtime = runtime, rows = {}, n = 0, left = {}, first = 1, last = 0,
-    queue = {}, at = 1, out = 0, timer = nil }, Leases)
+    queue = {}, at = 1, out = 0, timer = nil, known = 0 }, Leases)
 end
 
 --- Why a publish cannot have lease = true, or nil.
@@ -70,12 +70,11 @@ local function forget(self, row)
   if not next(keys) then self.rows[row.channel] = nil end
 end
 
--- Those that were removed long ago, or are too many.
+-- Those that were removed long before Redis was there last, or are too many.
 local function trim(self)
-  local now = core.now()
   while self.first <= self.last do
     local entry = self.left[self.first]
-    if now - entry.at < LOST_SECONDS and self.last - self.first < LEASES_MAX then return end
+    if self.known - entry.at < LOST_SECONDS and self.last - self.first < LEASES_MAX then return end
     self.left[self.first], self.first = nil, self.first + 1
     local is_over = entry.row.left == entry.at and not entry.row.due
     if is_over then entry.row.left = nil end
@@ -161,8 +160,9 @@ end
 
 -- ---- What is said ----------------------------------------------------------------------------
 
-local function published(self, row, held, ok, code, is_old)
+local function published(self, row, held, ok, code, is_old, asked)
   row.pending = row.pending - 1
+  if ok then self.known = asked end
   if ok and not is_old then
     hold(self, row, held)
     row.left, row.maybe, row.due = nil, nil, false
@@ -173,7 +173,8 @@ local function published(self, row, held, ok, code, is_old)
 end
 
 -- A key is gone; or it will be.
-local function removed(self, rows, ok, code)
+local function removed(self, rows, ok, code, asked)
+  if ok then self.known = asked end
   for _, row in ipairs(rows) do
     row.pending = row.pending - 1
     leave(self, row)
@@ -193,17 +194,18 @@ function Leases:begin(channel, event, text, key, o)
   local concerns = o.lease and not o.remove or events and (o.remove or events[event])
   if not (concerns and self.runtime.is_shared) then return nil end
   trim(self)
+  local asked = core.now()
   if o.remove then
     local rows = {}
     for _, row in pairs(events) do
       row.pending, rows[#rows + 1] = row.pending + 1, row
     end
-    return function(ok, _, code) removed(self, rows, ok, code) end
+    return function(ok, _, code) removed(self, rows, ok, code, asked) end
   end
   local row = row_of(self, channel, key, event)
   local held = o.lease and { text = text, ttl = o.ttl } or nil
   row.pending = row.pending + 1
-  return function(ok, _, code, is_old) published(self, row, held, ok, code, is_old) end
+  return function(ok, _, code, is_old) published(self, row, held, ok, code, is_old, asked) end
 end
 
 --- Another node has set a key of ours, or removed it: it is not ours any more.
