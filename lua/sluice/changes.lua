@@ -11,12 +11,14 @@
 ---                          a later try, unchanged ◀──┘ the disk refuses
 ---
 --- Channels: `changes/<type>`. In memory: entities that wait, at most the 100,000 tasks of an app.
+local keeper = require("sluice.base.keeper")
 local segment = require("sluice.base.segment")
 local sluice = require("sluice")
 local burst = require("sluice.changes.burst")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local source = require("sluice.changes.source")
+local together = require("sluice.changes.together")
 
 ---@class sluice.ChangesModule
 local changes = {}
@@ -36,7 +38,6 @@ local KNOWN = { name = "changes", event = "dataUpdate", debounce = 0.05, max_del
   publish = options.FUNCTION }
 local SECONDS_MAX, DELAY, RETRY_MIN, RETRY_MAX = 3600, 20, 1, 30
 local TOLD_SECONDS = 10 -- between two lines of the log about what cannot be published
-local TOGETHER = 128    -- publishes that wait for one commit
 -- What may succeed later. All else is wrong with the event itself.
 local LATER = { ESTORE = true, ETIMEOUT = true, EBUSY = true, EFULL = true, ECONNECT = true,
   EINTERNAL = true }
@@ -75,30 +76,30 @@ function Changes:_send(item, once)
   return true
 end
 
---- Run a function for each of a list, many at a time, begun in their order. Waits for all.
-function Changes:_together(list, fn)
-  local left = 0
-  local done = { __close = function() left = left - 1 end }
-  for i, value in ipairs(list) do
-    left = left + 1
-    self.app:spawn(function()
-      local _ <close> = setmetatable({}, done)
-      fn(value)
-    end)
-    if i % TOGETHER == 0 or i == #list then
-      while left > 0 do sluice.sleep(0.001) end
-    end
-  end
-end
-
 -- ---- Entities --------------------------------------------------------------------------------
 
+local flush
+
+-- In a cluster tasks run on the node that leads, and what waits here is this node's.
 local function arm(self, key, entry, seconds)
-  local id, message, code = self.app:after(seconds, self.task, key,
-    { id = ("%s %s"):format(self.task, key) })
-  if not id then return nil, message, code end
+  if not keeper.is_shared() then
+    local id, message, code = self.app:after(seconds, self.task, key,
+      { id = ("%s %s"):format(self.task, key) })
+    if not id then return nil, message, code end
+  else
+    self.app:spawn(function()
+      sluice.sleep(seconds)
+      flush(self, key)
+    end)
+  end
   entry.armed = true
   return true
+end
+
+-- What a coroutine of the version before would have done.
+local function arm_again(self)
+  if not keeper.is_shared() then return end
+  for key, entry in pairs(self.waiting()) do arm(self, key, entry, 0) end
 end
 
 local function put(self, type_name, op, given, fields)
@@ -163,7 +164,7 @@ end
 
 -- Publish what an entity's readers are to be told, if it is due. A run that a reload closes begins
 -- anew, with the same event.
-local function flush(self, key, at_once)
+function flush(self, key, at_once)
   local waiting = self.waiting()
   local entry = waiting[key]
   if not entry or entry.busy then return end
@@ -196,7 +197,7 @@ local function stop(self)
     local x, y = waiting[a], waiting[b]
     return x.first < y.first or x.first == y.first and x.nth < y.nth
   end)
-  self:_together(keys, function(key)
+  together(self.app, keys, function(key)
     flush(self, key, true)
     while waiting[key] and waiting[key].busy do sluice.sleep(0.001) end
   end)
@@ -287,6 +288,7 @@ function changes.new(app, given)
       key = "id", durable = o.durable, read = o.read })
   end
   app:task(self.task, { restart = true }, function(key) flush(self, key) end)
+  app:on("reload", function() arm_again(self) end)
   app:on("stop", function() stop(self) end)
   return self
 end

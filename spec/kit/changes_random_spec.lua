@@ -8,7 +8,7 @@ local tree = require("spec.support.tree")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL") ~= nil
 local SEEDS, STEPS, HUNT = FULL and 300 or 4, FULL and 60 or 20, FULL and 100 or 40
-local PARTS = { "changes", "changes/burst", "changes/query", "changes/rows", "changes/source" }
+local PARTS = { "changes", "changes/burst", "changes/query", "changes/rows", "changes/source", "changes/together" }
 local APP = [[
 local changes = require("copy.changes").new(app, { durable = true, rewind = "all", history = 100000 })
 changes:sqlite { path = sluice.env("DB"), table = "log", cursor = "seq", type = "x", op = "op",

@@ -110,6 +110,28 @@ describe("inboxes over nodes", function()
     end
   end
 
+  it("do every step, though the next one comes before app:at has returned", function()
+    local slow = [[
+local at = app.at
+rawset(app, "at", function(...)
+  local id, message, code = at(...)
+  sluice.sleep(1)
+  return id, message, code
+end)
+]]
+    start(slow .. INBOX:format("nil"):gsub("step%(30%)", "step(3.5)"))
+    local ids = {}
+    for n = 1, 3 do ids[n] = send(n, "high") end
+    t:advance(20)
+    local wanted = {}
+    for _, id in ipairs(ids) do
+      wanted[#wanted + 1] = "3 " .. id
+      wanted[#wanted + 1] = "3.5 " .. id
+    end
+    table.sort(wanted)
+    assert.same(wanted, steps(1))
+  end)
+
   it("go on over reloads of all nodes", function()
     start(INBOX:format("true"))
     local id = send(2, "high")

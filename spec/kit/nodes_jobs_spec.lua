@@ -20,6 +20,7 @@ jobs:define("count", function(job, args)
   end
   return { done = args.n, attempt = job.attempt }
 end)
+jobs:define("quick", function(job) job:progress(1) return { attempt = job.attempt } end)
 jobs:define("bad", function() error("no such thing") end)
 app:guard("/**", function(req) req.user = req.user or { id = "ann" } return true end)
 jobs:stream("/s")
@@ -76,6 +77,27 @@ describe("jobs over nodes", function()
   after_each(function()
     if t then t:stop() end
     t = nil
+  end)
+
+  it("begin and end, each, though app:after returns when their task has run", function()
+    local slow = [[
+local after = app.after
+rawset(app, "after", function(...)
+  local id, message, code = after(...)
+  sluice.sleep(0.5)
+  return id, message, code
+end)
+]]
+    t = testing.start({ source = kit.source(slow .. SOURCE:format("nil")) }, { nodes = 3 })
+    t:advance(12)
+    for i = 1, 12 do begin(i % 3 + 1, "q" .. i, "quick", 1) end
+    t:advance(60)
+    for i = 1, 12 do assert.same({ "success", 1 }, { status(1, "q" .. i), show(1, "q" .. i).result.attempt }) end
+    begin(1, "last", "count", 6)
+    t:advance(2.2)
+    assert.is_true(show(2, "last").percentage >= 16)
+    t:advance(20)
+    assert.equal("success", status(3, "last"))
   end)
 
   for _, durable in ipairs { "nil", "true" } do

@@ -14,6 +14,7 @@ local keeper = require("sluice.base.keeper")
 local options = require("sluice.base.options")
 local query = require("sluice.changes.query")
 local sqlite = require("sluice.sqlite")
+local together = require("sluice.changes.together")
 
 local source = {}
 
@@ -85,7 +86,7 @@ local function send(self, era, events, at, id)
     event.once = ("%s %s %s %s"):format(era, self.type, tostring(event.place), event.id)
     if not done[event.once] then left[#left + 1] = event end
   end
-  self.of_changes:_together(left, function(event)
+  together(self.of_changes.app, left, function(event)
     local ok, why, what = self.of_changes:_send(event, event.once)
     if ok then done[event.once] = true else message, code = why, what end
   end)

@@ -20,7 +20,7 @@ local Escalation = {}
 Escalation.__index = Escalation
 
 local EVENT = "escalation"
-local PAGE, RETRY_SECONDS = 100, 2
+local PAGE, RETRY_SECONDS, LOOK_SECONDS = 100, 2, 0.05
 -- The disk, or whoever waits in front of it, may take the event later.
 local LATER = { ESTORE = true, ETIMEOUT = true, EBUSY = true, EFULL = true, ENOMEM = true }
 
@@ -143,11 +143,12 @@ local function go_on(self, channel, d)
   if record(self, channel, item, n, step, ok, why) then self:arm(item, n + 1) end
 end
 
---- The task: one run of an item at a time, in all versions of the app.
+--- The task: one run of an item at a time, in all versions of the app. One that has armed the next
+-- may still be about to end: then that waits, or a step would be lost.
 function Escalation:run(d)
   local channel, running = self.inbox:channel(d.to), self.state().running
   local id = task_id(self, channel, d.id)
-  if running[id] then return end
+  while running[id] do sluice.sleep(LOOK_SECONDS) end
   running[id] = true
   local _ <close> = setmetatable({}, { __close = function() running[id] = nil end })
   go_on(self, channel, d)

@@ -80,7 +80,10 @@ function telling.note(self, row)
   if wait <= 0 then return telling.say(self, row) end
   if row.due then return end
   local name = self.o.name .. ".tell"
-  row.due = self.app:after(wait, name, { id = row.id }, { id = name .. "/" .. row.id }) and true
+  row.due = true -- before it may come: in a cluster app:after waits
+  if not self.app:after(wait, name, { id = row.id }, { id = name .. "/" .. row.id }) then
+    row.due = nil
+  end
 end
 
 --- What has waited is due.

@@ -114,10 +114,13 @@ function work.kick(self)
     if not id then return end
     local row = s.rows[id]
     if row and s.kinds[row.kind] and not (row.flying or row.outcome or row.unsaved) then
+      row.flying, s.flying = true, s.flying + 1 -- in a cluster it may run before this goes on
       local armed = self.app:after(0, self.o.name .. ".run", { id = id },
         { id = ends.task_of(self, "run", id) })
-      if not armed then return self.book:requeue() end
-      row.flying, s.flying = true, s.flying + 1
+      if not armed then
+        if row.flying then row.flying, s.flying = nil, s.flying - 1 end
+        return self.book:requeue()
+      end
     end
   end
 end
