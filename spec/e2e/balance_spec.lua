@@ -78,8 +78,8 @@ describe("two servers behind HAProxy", function()
 
   local function start_front(a, b)
     local block
-    for _, b in ipairs(markdown.read("doc/limits.md").blocks) do
-      if b.lang == "haproxy" and b.text:find("agent-check", 1, true) then block = b.text end
+    for _, one in ipairs(markdown.read("doc/limits.md").blocks) do
+      if one.lang == "haproxy" and one.text:find("agent-check", 1, true) then block = one.text end
     end
     return proxies.start("haproxy", a.port, { block = AROUND .. edit(block, {
       ["server a 10.0.0.1:5121"] = ("server a 127.0.0.1:%d agent-port %s"):format(a.port, a.agent_port),

@@ -24,7 +24,7 @@
 #define REPLIES_MAX 64 /* that a connection is owed; more are forgotten */
 #define EPOCH "aaaaaaaaaaaaa"
 #define ID_REST "123456789012345678901234567890123456789"
-#define ID "0" ID_REST
+#define ID "0123456789012345678901234567890123456789"
 
 struct owed { /* the true replies of a connection */
     struct wire *wire;

@@ -15,8 +15,8 @@ local at_load = {
   { "a method of another library", 'app:use(print)', "app.lua:3: app has no 'use' (it has: after, at, cancel, "
     .. "channel, channels, check, client, clients, cors, delete, durable_stream, "
     .. "event_type, event_types, every, get, guard, "
-    .. "has_store, history, latest, leads, limits, newest, on, patch, post, publish, put, recheck, remove, replan, send, "
-    .. "service, slowest, spawn, state, static, stats, store, stream, task, tell, transform)" },
+    .. "has_store, history, latest, leads, limits, newest, on, patch, post, publish, put, recheck, remove, replan, "
+    .. "send, service, slowest, spawn, state, static, stats, store, stream, task, tell, transform)" },
   { "a level with a typo", 'sluice.log.warning("x")',
     "app.lua:3: sluice.log has no 'warning': did you mean sluice.log.warn?" },
   { "a codec with a typo", "sluice.json.encod(1)",

@@ -62,14 +62,15 @@ function Tickets:issue(user)
 end
 
 --- Whose ticket it is: once.
--- @treturn table|nil the user; or nil and why not, for the log
+-- @treturn table|nil the user; or nil and why not, for the log, and whether nobody can say now
 function Tickets:take(ticket)
-  local row, why
+  local row, why, code
   if not keeper.is_shared() then
     row, self.state().rows[ticket] = self.state().rows[ticket], nil
   elseif ticket:find("^[%w_-]+$") and #ticket <= LENGTH_MAX then
-    row, why = self.all:take(ticket)
+    row, why, code = self.all:take(ticket)
   end
+  if code then return nil, why, true end
   if not row then return nil, why or "the ticket is unknown, used or over" end
   if row.till <= sluice.time() then return nil, "the ticket is over" end
   return users.new(row.user, "ticket", users.known_by(row.user))

@@ -23,15 +23,17 @@ local function credential(self, req)
   if bearer then return function() return nil, "there is nothing that it could be" end end
 end
 
--- The user of a cookie, else of the query; nil, why not, and whether it was chosen.
+-- The user of a cookie, else of the query; nil, why not, whether it was chosen, and whether nobody
+-- can say now.
 local function by_page(self, req)
   local user, why
   if self.sessions then user, why = self.sessions:find(req) end
   if user then return user end
   if self.tickets and req.query.ticket then
-    user, why = self.tickets:take(req.query.ticket)
+    local busy
+    user, why, busy = self.tickets:take(req.query.ticket)
     if user and self.keys then user, why = self.keys:again(user) end
-    return user, why, true
+    return user, why, true, busy
   end
   if self.query and self.keys and req.query[self.query] then
     user, why = self.keys:find(req.query[self.query])
@@ -47,7 +49,7 @@ local function look(self, req)
     user, why, busy = find()
     chosen = true
   else
-    user, why, chosen = by_page(self, req)
+    user, why, chosen, busy = by_page(self, req)
   end
   if user and user.expires and user.expires <= sluice.time() then user, why = nil, "it is over" end
   if user and self.revoked:has(user) then user, why = nil, "it was revoked" end
@@ -57,7 +59,7 @@ end
 -- What is answered when what the client brought is no good.
 local function refuse(self, req, why, busy, chosen)
   sluice.log.info("not let in: " .. why, { path = req.path, ip = req.ip })
-  if busy then return 503, "the keys of the issuer cannot be had now", { ["Retry-After"] = 5 } end
+  if busy then return 503, "nobody can say now who this is: try again", { ["Retry-After"] = 5 } end
   if self.failures and chosen then
     local wait = self.limits:hit("failures", self.failures, limits.who(req, "ip"))
     if wait then return 429, "too many failures", { ["Retry-After"] = wait } end

@@ -51,6 +51,9 @@ function Shared:take(key)
     process.runtime.scheduler:sleep(LOOK_SECONDS)
     value, message, code = self:get(key)
   end
+  if value == nil and not code and self.app:stats().cluster.state ~= "live" then
+    message, code = "Redis is away", "EBUSY"
+  end
   if value == nil then return nil, message, code end
   local id, again
   id, message, again = self.app:remove(self.channel, key, { idempotency = key })
