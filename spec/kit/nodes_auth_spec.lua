@@ -1,6 +1,7 @@
 --- auth:idempotent over the nodes of a cluster, and limits that count over all of them.
 local claims = require("sluice.auth.claims")
 local kit = require("spec.support.kit")
+local sluice = require("sluice")
 local testing = require("sluice.testing")
 
 if not require("sluice.core").build().libraries.hiredis then
@@ -20,6 +21,9 @@ local SOURCE = [[
     app:publish("ran", "ran", { v = v, by = app:stats().cluster.slot })
     if v == "fail" then return 503, "later" end
     if v == "large" then return 200, ("x"):rep(70000) end
+    if v == "long" then sluice.sleep(200) end
+    if v == "cut" or v == "cut, fail" then require("sluice.http").post("http://other.example/", { body = v }) end
+    if v == "cut, fail" then return 503, "later" end
     return 201, { v = v }, { Location = "/orders/1" }
   end)
   app:get("/ran", function() return { n = #app:history("ran", { limit = 100 }) } end)
@@ -67,8 +71,20 @@ describe("claims of idempotency keys", function()
 
   before_each(function()
     store = new_store()
-    one, two = claims.new(store, { keep = 100, running = 10 }), claims.new(store, { keep = 100, running = 10 })
+    local function new()
+      local state = { untold = {}, n = 0 }
+      return claims.new(store, { keep = 100, running = 10 }, function() return state end)
+    end
+    one, two = new(), new()
   end)
+
+  -- Redis is away while a function runs.
+  local function away(fn)
+    local cas = store.cas
+    function store.cas() return nil, "Redis is away", "EBUSY" end
+    fn()
+    store.cas = cas
+  end
 
   it("are of one node, until it says what was answered, or that nothing was", function()
     local claim = one:take("k", "bytes")
@@ -102,6 +118,72 @@ describe("claims of idempotency keys", function()
     for key in pairs(store.rows) do left[#left + 1] = key end
     table.sort(left)
     assert.same({ "k1", "k2", "k3", "k4" }, left)
+  end)
+
+  it("are kept for as long as it runs, also over a loss of Redis, and no longer", function()
+    local claim = one:take("k", "bytes")
+    for _ = 1, 3 do
+      claim.at = claim.at - 9
+      store.rows.k.at = claim.at
+      one:look()
+      assert.is_true(claim.at > sluice.time() - 1 and store.rows.k.at == claim.at)
+    end
+    store.rows.k = nil
+    claim.at = claim.at - 9
+    one:look()
+    assert.is_nil((two:take("k", "bytes")))
+    assert.is_true(one:finish("k", claim, nil))
+    claim.at = claim.at - 9
+    one:look()
+    assert.is_nil(store.rows.k)
+  end)
+
+  it("run out when their coroutine was ended from outside", function()
+    one:take("k", "bytes").at = sluice.time() - 9
+    local row = { at = store.rows.k.at, bytes = "bytes", running = store.rows.k.running }
+    store.rows.k = row
+    collectgarbage()
+    one:look()
+    assert.equal(row, store.rows.k)
+  end)
+
+  it("end later when Redis is away, and this node knows it until then", function()
+    local answered, failed = one:take("a", "bytes"), one:take("f", "bytes")
+    local row = { at = answered.at, bytes = "bytes", status = 200 }
+    away(function()
+      assert.is_true(one:finish("a", answered, row))
+      assert.is_true(one:finish("f", failed, nil))
+      one:look()
+      assert.same({ nil, row }, { one:take("a", "bytes") })
+      assert.same({ n = 3, [3] = "Redis is away" }, table.pack(one:take("f", "bytes")))
+    end)
+    assert.is_nil((two:take("a", "bytes")))
+    assert.is_nil((two:take("f", "bytes")))
+    one:look()
+    assert.same({ row, 0 }, { store.rows.a, one.state().n })
+    assert.is_table(two:take("f", "bytes"))
+  end)
+
+  it("that could not be given back are taken again here, once", function()
+    local claim = one:take("k", "bytes")
+    away(function() one:finish("k", claim, nil) end)
+    local again = one:take("k", "other bytes")
+    assert.is_table(again)
+    assert.is_nil((one:take("k", "other bytes")))
+    one:look()
+    assert.equal(again, store.rows.k)
+  end)
+
+  it("are not kept for another time without end", function()
+    local list = {}
+    for i = 1, 257 do list[i] = one:take("k" .. i, "bytes") end
+    away(function()
+      for i = 1, 256 do assert.is_true(one:finish("k" .. i, list[i], nil)) end
+      assert.same({ nil, "Redis is away" }, { one:finish("k257", list[257], nil) })
+    end)
+    one:look()
+    assert.same({ 0, list[257] }, { one.state().n, store.rows.k257 })
+    assert.is_nil(next(store.rows, next(store.rows)))
   end)
 
   it("are nobody's while nobody can be asked", function()
@@ -167,6 +249,69 @@ describe("auth over nodes", function()
       assert.equal(1, ran())
       assert.equal(201, order(2, "b", 1).status)
       assert.equal(2, ran())
+    end)
+  end)
+
+  it("holds the key of a request that runs for longer than that of a node that died", function()
+    start(2)
+    assert.equal(504, order(1, "a", "long").status) -- it waits no longer, and the handler runs
+    t:advance(110)
+    assert.equal(409, order(2, "a", "long").status)
+    t:advance(60)
+    local again = order(2, "a", "long")
+    assert.same({ 201, "true" }, { again.status, again.headers["Idempotent-Replayed"] })
+    assert.equal(1, ran(2))
+  end)
+
+  describe("finishes what ends while Redis is away", function()
+    -- Node 1 is cut off as its handler runs; for how long after its answer?
+    local function cut(v, seconds)
+      start(3)
+      t:http("http://other.example/", function()
+        t:partition(1)
+        return { status = 204 }
+      end)
+      local first = order(1, "a", v)
+      t:advance(seconds)
+      return first
+    end
+
+    for _, seconds in ipairs { 1, 100, 300 } do
+      it(("with an answer, %d seconds long"):format(seconds), function()
+        local first = cut("cut", seconds)
+        assert.equal(201, first.status)
+        local again = order(1, "a", "cut")
+        assert.same({ first.body, "true" }, { again.body, again.headers["Idempotent-Replayed"] })
+        assert.equal(422, order(1, "a", 2).status)
+        t:heal()
+        t:advance(15)
+        for n = 1, 3 do
+          again = order(n, "a", "cut")
+          assert.same({ first.body, "true" }, { again.body, again.headers["Idempotent-Replayed"] }, n)
+        end
+        assert.equal(1, ran(2))
+        t:advance(300)
+        assert.equal("true", order(2, "a", "cut").headers["Idempotent-Replayed"])
+      end)
+    end
+
+    it("without one: the key is free at once", function()
+      assert.equal(503, cut("cut, fail", 1).status)
+      assert.equal(503, order(1, "a", "cut, fail").status)
+      t:heal()
+      t:advance(15)
+      assert.equal(201, order(2, "a", 1).status)
+      assert.equal("true", order(1, "a", 1).headers["Idempotent-Replayed"])
+      assert.equal(2, ran(2))
+    end)
+
+    it("also after a reload", function()
+      local first = cut("cut", 1)
+      t:node(1):reload(kit.source(SOURCE))
+      t:heal()
+      t:advance(15)
+      for n = 1, 3 do assert.equal(first.body, order(n, "a", "cut").body) end
+      assert.equal(1, ran(2))
     end)
   end)
 

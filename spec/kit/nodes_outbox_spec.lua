@@ -18,13 +18,14 @@ app:post("/add/:id", function(req)
 end)
 ]]
 
-local t, got, status
+local t, got, status, fences
 
 local function start(durable)
-  got, status = {}, 204
+  got, status, fences = {}, 204, {}
   t = testing.start({ source = kit.source(SOURCE:format(durable)) }, { nodes = 3 })
   t:http("http://hooks.example/x", function(req)
     got[#got + 1] = req.headers["webhook-id"]
+    fences[#fences + 1] = req.headers["sluice-fence"] or "none"
     return { status = status }
   end)
   t:advance(12)
@@ -55,6 +56,15 @@ describe("outboxes over nodes", function()
       t:advance(5)
       assert.same({ "bad" }, got)
       for n = 1, 3 do assert.equal(0, t:node(n):get("/outbox/dead").json.total) end
+    end)
+
+    it("say with each attempt whose lead it is of, durable = " .. durable, function()
+      start(durable)
+      status = 503
+      for n = 1, 3 do add(n, "l" .. n) end
+      t:advance(60)
+      assert.equal(12, #fences)
+      for _, fence in ipairs(fences) do assert.same({ fences[1], "integer" }, { fence, math.type(tonumber(fence)) }) end
     end)
 
     for dead = 1, 3 do

@@ -19,6 +19,7 @@ local ROWS_MAX, BYTES_MAX, BODY_MAX = 20000, 8 << 20, 65536
 local ROW_BYTES = 256 -- what a row costs beside its body
 local KEY_MAX = 255
 local RUNNING_SECONDS, WAIT_SECONDS, LOOK_SECONDS = 120, 10, 0.05
+local LOOK_AGAIN_SECONDS = 1 -- for what Redis was not told
 local UNSAFE = { POST = true, PUT = true, PATCH = true, DELETE = true }
 local SET_ANEW = { ["content-length"] = true, ["set-cookie"] = true, date = true }
 
@@ -26,19 +27,18 @@ function idempotent.new(app, name, durable)
   local self = setmetatable({ app = app, kept = keeper(app, name .. ".idempotent", durable),
     state = app:state(name .. ".idempotency",
       { running = {}, order = {}, first = 1, last = 0, bytes = 0 }) }, Idempotent)
+  local untold = app:state(name .. ".claims", { untold = {}, n = 0 })
+  self.claims = claims.new(self.kept, { keep = KEEP_SECONDS, running = RUNNING_SECONDS }, untold)
+  app:every(LOOK_AGAIN_SECONDS, { name = name .. ":claims", per = "node" }, function()
+    if claims.are_needed(self.kept) then self.claims:look() end
+  end)
   app:on("start", function() self:load() end)
   app:every(CLEAN_SECONDS, { name = name .. ":idempotent" }, function() self:trim() end)
   return self
 end
 
 -- What claims keys in a cluster; nil: this process is alone.
-local function claims_of(self)
-  if self.claims == nil then
-    self.claims = claims.are_needed(self.kept)
-      and claims.new(self.kept, { keep = KEEP_SECONDS, running = RUNNING_SECONDS })
-  end
-  return self.claims or nil
-end
+local function claims_of(self) return claims.are_needed(self.kept) and self.claims or nil end
 
 local function size_of(row) return ROW_BYTES + #(row.body or "") end
 

@@ -132,6 +132,15 @@ function Leader:send(call, ...)
   return self.app:spawn(function() self:call(call, table.unpack(given, 1, given.n)) end)
 end
 
+--- Spawn work of the book: in a cluster it belongs to the lead, and ends with it.
+function Leader:spawn(fn)
+  local runtime = process.runtime
+  runtime.leadership:lend("cluster")
+  local ok, message, code = self.app:spawn(fn)
+  runtime.scheduler.lease = nil
+  return ok, message, code
+end
+
 -- Take the book over, or let it go; true: try again, Redis is away.
 local function turn_once(self)
   local leads, token = self.app:leads()

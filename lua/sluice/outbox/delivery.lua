@@ -124,7 +124,7 @@ function delivery.kick(self, s)
     local row = s.rows[id]
     if is_ready(row) then
       queue.hold(s.queue, row)
-      local ok = self.app:spawn(function()
+      local ok = self.lead:spawn(function()
         work(self, s, id, row)
         delivery.kick(self, s)
       end)
