@@ -3,8 +3,7 @@
 ---   local orders = require("sluice.changes").new(app):entity("order")
 ---   orders:updated(7, { status = "paid" })
 ---
---- An entity's changes wait in app:state, with one task, until none has come for `debounce`, for
---- `max_delay` at most:
+--- Changes wait in app:state, with one task, until none has come for `debounce`, or `max_delay`:
 ---
 ---      change ──▶ waits, joined with what waits ──▶ due: sent ──▶ forgotten
 ---                                                    │
@@ -38,7 +37,7 @@ local KNOWN = { name = "changes", event = "dataUpdate", debounce = 0.05, max_del
   publish = options.FUNCTION }
 local SECONDS_MAX, DELAY, RETRY_MIN, RETRY_MAX = 3600, 20, 1, 30
 local TOLD_SECONDS = 10 -- between two lines of the log about what cannot be published
--- What may succeed later. All else is wrong with the event itself.
+-- May succeed later. All else is wrong with the event itself.
 local LATER = { ESTORE = true, ETIMEOUT = true, EBUSY = true, EFULL = true, ECONNECT = true,
   EINTERNAL = true }
 
@@ -80,7 +79,8 @@ end
 
 local flush
 
--- In a cluster tasks run on the node that leads, and what waits here is this node's.
+-- In a cluster tasks run on the node that leads, and what waits here is this node's. A reload may
+-- end its coroutine, or the end of a lead: then the sweep does it.
 local function arm(self, key, entry, seconds)
   if not keeper.is_shared() then
     local id, message, code = self.app:after(seconds, self.task, key,
@@ -94,12 +94,6 @@ local function arm(self, key, entry, seconds)
   end
   entry.armed = true
   return true
-end
-
--- What a coroutine of the version before would have done.
-local function arm_again(self)
-  if not keeper.is_shared() then return end
-  for key, entry in pairs(self.waiting()) do arm(self, key, entry, 0) end
 end
 
 local function put(self, type_name, op, given, fields)
@@ -188,16 +182,20 @@ function flush(self, key, at_once)
   arm(self, key, entry, seconds)
 end
 
+-- What is due, and nobody has come for.
+local function sweep(self)
+  if not keeper.is_shared() then return end
+  local keys = burst.oldest(self.waiting(), function(entry)
+    return not entry.busy and due(self, entry) > 0
+  end)
+  together(self.app, keys, function(key) flush(self, key) end)
+end
+
 -- The server stops: what waits is published before its streams end.
 local function stop(self)
+  local waiting = self.waiting()
   self.stopping = true
-  local waiting, keys = self.waiting(), {}
-  for key in pairs(waiting) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b)
-    local x, y = waiting[a], waiting[b]
-    return x.first < y.first or x.first == y.first and x.nth < y.nth
-  end)
-  together(self.app, keys, function(key)
+  together(self.app, burst.oldest(waiting), function(key)
     flush(self, key, true)
     while waiting[key] and waiting[key].busy do sluice.sleep(0.001) end
   end)
@@ -288,7 +286,7 @@ function changes.new(app, given)
       key = "id", durable = o.durable, read = o.read })
   end
   app:task(self.task, { restart = true }, function(key) flush(self, key) end)
-  app:on("reload", function() arm_again(self) end)
+  app:every(1, { name = self.task, per = "node" }, function() sweep(self) end)
   app:on("stop", function() stop(self) end)
   return self
 end

@@ -10,6 +10,16 @@ end
 local SOURCE = kit.source [[
   local orders = require("sluice.changes").new(app, { debounce = 1 }):entity("order")
   app:stream("/s", { channels = { "changes/order" } })
+  local late = require("sluice.changes").new(app, { name = "late", debounce = 20 }):entity("order")
+  app:stream("/late", { channels = { "late/order" } })
+  local wanted = app:state("wanted", {})
+  app:every(1, { name = "found" }, function()
+    if not wanted().now then return end
+    wanted().now = nil
+    late:updated("found", { a = 0 })
+  end)
+  app:post("/find", function() wanted().now = true return {} end)
+  app:get("/leads", function() return app:stats().cluster end)
   app:post("/updated", function(req)
     local b = req:json()
     return { ok = orders:updated(b.id, { [b.field] = b.value }) }
@@ -46,6 +56,20 @@ describe("changes over nodes", function()
     end
     t:advance(3)
     assert.same({ "1 a=1 b=1", "2 a=1 b=2", "3 a=1 b=3" }, told(c))
+  end)
+
+  it("come from a timer whose node does not lead any more", function()
+    t = testing.start({ source = SOURCE }, { nodes = 2 })
+    t:advance(4)
+    local lead = kit.leaders(t, { 1, 2 }, "/leads")[1]
+    local c = t:node(3 - lead):connect("/late")
+    t:node(lead):post("/find")
+    t:advance(2)
+    t:partition(lead)
+    t:advance(10)
+    t:heal()
+    t:advance(60)
+    assert.same({ "found a=0 b=nil" }, told(c))
   end)
 
   it("come also when a reload is between, or Redis is away for a while", function()

@@ -125,4 +125,20 @@ function burst.show(value)
   return text:sub(1, last - 1) .. "..."
 end
 
+--- The keys of what waits, the oldest first.
+-- @tparam table waiting entries by key, with `first` and `nth`
+-- @tparam[opt] function is_wanted of an entry
+-- @treturn {string,...}
+function burst.oldest(waiting, is_wanted)
+  local keys = {}
+  for key, entry in pairs(waiting) do
+    if not is_wanted or is_wanted(entry) then keys[#keys + 1] = key end
+  end
+  table.sort(keys, function(a, b)
+    local x, y = waiting[a], waiting[b]
+    return x.first < y.first or x.first == y.first and x.nth < y.nth
+  end)
+  return keys
+end
+
 return burst
