@@ -32,9 +32,7 @@ void machine_deinit(struct machine *m) {
 
 static void turn(struct machine *m, enum machine_state state) {
     if (state != MACHINE_LIVE && m->away_ms == 0) m->away_ms = m->now_ms;
-    if (state == MACHINE_LIVE) {
-        m->away_ms = 0;
-    }
+    if (state == MACHINE_LIVE) m->away_ms = 0;
     if (m->state == state) return;
     m->state = state;
     m->ops->changed(m->owner);

@@ -11,13 +11,10 @@ local nodes = {}
 local Nodes = {}
 Nodes.__index = Nodes
 
-local ROWS_MAX = 1000000
 local PAGE = 1000
 local AGAIN_SECONDS = 6 -- until what was not heard is published again: a publish has failed by then
 local KICKED_SECONDS = 10 -- until a leave is told, by when
 local HERE, ROOM = "here", "room"
-
-local function nobody() return false end
 
 --- Whether the app is a node of a cluster.
 Nodes.is_shared = keeper.is_shared
@@ -205,8 +202,7 @@ end
 function nodes.new(app, who)
   local self = setmetatable({ app = app, who = who, state = who.state,
     channel = who.name .. ".here" }, Nodes)
-  app:channel(self.channel, { history = 1, key = "row", rewind = "latest", ttl = false,
-    max_keys = ROWS_MAX, durable = false, read = nobody })
+  keeper.shared(app, self.channel)
   app:on("heard", self.channel, function(event)
     if not self:is_shared() then return end
     if event.missed then self:look_through() else note(self, event) end
