@@ -19,8 +19,8 @@ local KEPT = "does not start without --cluster-durable, which says when Redis ha
   .. "aof or wait:N"
 
 -- Modules of Sluice that do the same on several nodes, whatever they register.
-local SAME = { rooms = true, alerts = true, changes = true, jobs = true, inbox = true, outbox = true,
-  auth = true, system = true }
+local SAME = { rooms = true, alerts = true, changes = true, jobs = true, inbox = true,
+  outbox = true, auth = true, system = true }
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {
