@@ -75,9 +75,9 @@ static void on_release(void *owner, struct store_op **ops, uint32_t n,
                        uint32_t n_numbers) {
     struct box *b = owner;
     pthread_mutex_lock(&b->lock);
-    assert(n_numbers == b->group_n || n_numbers == 0);
+    assert(n_numbers <= b->group_n);
     if (n_numbers > 0) {
-        b->head = b->group_first + b->group_n - 1;
+        b->head = b->group_first + n_numbers - 1;
         b->group_first = b->group_n = 0;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -471,10 +471,11 @@ static int box_next(lua_State *L) {
     return 1;
 }
 
-/* store:pace(commit_us, early[, read_us]) */
+/* store:pace(commit_us, early[, read_us[, joins]]) */
 static int box_pace(lua_State *L) {
     struct box *b = check_box(L);
-    store_pace(b->store, luaL_checkinteger(L, 2), lua_toboolean(L, 3));
+    store_pace(b->store, luaL_checkinteger(L, 2), lua_toboolean(L, 3),
+               lua_toboolean(L, 5));
     store_pace_reads(b->store, luaL_optinteger(L, 4, 0));
     return 0;
 }

@@ -51,12 +51,17 @@ static void free_store(struct store *s) {
     mem_free(s);
 }
 
+static int take_folder(struct store *s, const char *folder, const char **why) {
+    int err = folder_open(&s->folder, folder, why);
+    if (err < 0) return err;
+    log_vfs_begin(&s->log_vfs, NULL);
+    s->vfs = s->log_vfs.name;
+    s->file = s->folder.file;
+    return 0;
+}
+
 static int take_place(struct store *s, const char *folder, const char **why) {
-    if (!s->disk) {
-        int err = folder_open(&s->folder, folder, why);
-        s->file = s->folder.file;
-        return err;
-    }
+    if (!s->disk) return take_folder(s, folder, why);
     s->file = FOLDER_FILE;
     s->vfs = disk_vfs(s->disk);
     int err = disk_lock(s->disk);
@@ -67,6 +72,7 @@ static int take_place(struct store *s, const char *folder, const char **why) {
 static void leave_place(struct store *s) {
     if (s->disk) disk_unlock(s->disk);
     else folder_close(&s->folder);
+    log_vfs_end(&s->log_vfs);
 }
 
 static const char *says(const struct db *db, int err) {
@@ -119,7 +125,8 @@ fail:
 /* ---- Begin ---------------------------------------------------------------------------- */
 
 static int empty_log(struct store *s, const char **why) {
-    int err = PLANTED(214) ? 0 : db_checkpoint(&s->db, true);
+    int err = PLANTED(214) ? 0 : db_log_again(&s->db);
+    if (err == 0 && !PLANTED(214)) err = db_checkpoint(&s->db, true);
     if (err == E_BUSY) *why = "another program reads the store and keeps its log";
     else if (err < 0) *why = says(&s->db, err);
     return err == E_BUSY ? E_STORE : err;

@@ -5,6 +5,8 @@
 #include "store/db.h"
 
 #include "base/bounds.h"
+#include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 
 #include <assert.h>
@@ -38,13 +40,18 @@ int db_fail(struct db *db, int rc) {
     }
 }
 
+/* NULL: nothing has read or written it yet. */
+static sqlite3_file *log_of(sqlite3 *handle) {
+    sqlite3_file *log = NULL;
+    sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    return log && log->pMethods ? log : NULL;
+}
+
 /* The error number of the last call that failed on the log. */
 static int log_errno(sqlite3 *handle) {
-    sqlite3_file *log = NULL;
+    sqlite3_file *log = log_of(handle);
     int err = 0;
-    sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
-    if (log && log->pMethods)
-        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &err);
+    if (log) log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &err);
     return err;
 }
 
@@ -213,6 +220,27 @@ uint64_t db_log_bytes(const struct db *db) {
     uint64_t frames = words[0] == VERSION ? words[4] : 0;
     uint64_t page = halves[7] == 1 ? 65536 : halves[7];
     return frames ? HEAD + frames * (FRAME_HEAD + page) : 0;
+}
+
+static int write_again(sqlite3_file *log, sqlite3_int64 size, char *bytes) {
+    int rc = SQLITE_OK, n;
+    for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < size; at += n) {
+        n = size - at < LOG_WRITE_MAX ? (int)(size - at) : LOG_WRITE_MAX;
+        rc = log->pMethods->xRead(log, bytes, n, at);
+        if (rc == SQLITE_OK) rc = log->pMethods->xWrite(log, bytes, n, at);
+    }
+    return rc == SQLITE_OK ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : rc;
+}
+
+int db_log_again(struct db *db) {
+    uint64_t size = db_log_bytes(db);
+    sqlite3_file *log = log_of(db->handle);
+    if (!log || size == 0 || PLANTED(222)) return 0;
+    char *bytes = mem_try(LOG_WRITE_MAX);
+    if (!bytes) return E_NOMEM;
+    int rc = write_again(log, (sqlite3_int64)size, bytes);
+    mem_free(bytes);
+    return rc == SQLITE_OK ? 0 : db_fail(db, rc);
 }
 
 int64_t db_changes(const struct db *db) {

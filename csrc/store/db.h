@@ -128,6 +128,11 @@ int db_checkpoint(struct db *db, bool whole);
  * or not for sure. 0: it is empty, or there is none. Another program may change it. */
 uint64_t db_log_bytes(const struct db *db);
 
+/* Write what is in the log once more, and sync it, before it is copied into the file: after a
+ * sync that failed the system has it, takes it for written, and a power cut in the middle of
+ * the copy would leave a file without the log that completes it. */
+int db_log_again(struct db *db);
+
 /* Changes made to this connection's last statement. */
 int64_t db_changes(const struct db *db);
 

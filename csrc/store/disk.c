@@ -222,22 +222,20 @@ int disk_sync(struct disk *d, struct disk_file *f) {
 /* ---- The disk ----------------------------------------------------------------------- */
 
 struct disk *disk_new(uint64_t seed) {
-    static atomic_uint count;
     struct disk *d = mem_new(sizeof *d);
     d->rand = seed;
     atomic_init(&d->users, 1);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->woken, NULL);
     list_init(&d->files);
-    snprintf(d->name, sizeof d->name, "sluice-disk-%u", atomic_fetch_add(&count, 1));
     disk_vfs_init(d);
-    sqlite3_vfs_register(&d->vfs, 0);
+    log_vfs_begin(&d->log_vfs, &d->vfs);
     return d;
 }
 
 void disk_free(struct disk *d) {
     if (!d || atomic_fetch_sub(&d->users, 1) > 1) return;
-    sqlite3_vfs_unregister(&d->vfs);
+    log_vfs_end(&d->log_vfs);
     while (!list_empty(&d->files))
         disk_forget(container_of(d->files.next, struct disk_file, node));
     pthread_cond_destroy(&d->woken);
@@ -246,7 +244,7 @@ void disk_free(struct disk *d) {
 }
 
 const char *disk_vfs(const struct disk *d) {
-    return d->name;
+    return d->log_vfs.name;
 }
 
 static void set_fault(struct disk *d, struct disk_fault *fault, long n, bool ever) {

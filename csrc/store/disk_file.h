@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "store/disk.h"
+#include "store/log_vfs.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -40,8 +41,8 @@ struct disk_fault {
 struct disk {
     pthread_mutex_t lock;
     pthread_cond_t woken;
-    sqlite3_vfs vfs;
-    char name[32];
+    sqlite3_vfs vfs; /* behind the other one, which has its name */
+    struct log_vfs log_vfs;
     struct list files;
     uint64_t rand, limit;
     unsigned life; /* handles of an earlier one are dead */

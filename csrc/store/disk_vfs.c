@@ -277,7 +277,6 @@ void disk_vfs_init(struct disk *d) {
         .iVersion = 2,
         .szOsFile = (int)sizeof(struct disk_handle),
         .mxPathname = 512,
-        .zName = d->name,
         .pAppData = d,
         .xOpen = on_open,
         .xDelete = on_delete,

@@ -1,9 +1,10 @@
 /* Driving the machine; see drive.h.
  *
- * The thread writes at once when it is idle and one publisher is about. When the last group
- * had more, it waits for as many: until so many are queued, none came for a while, the first
- * has waited for STORE_GATHER_US, or the wait takes as long as a commit does, which more in
- * this one could save. Publishers wake it only when it has enough. */
+ * The thread writes at once what is queued when it is idle, into a transaction that stays
+ * open while others are likely to come: as many as the last group had. It writes them while
+ * publishers make the next ones; they wake it when it has enough to go on with. COMMIT comes
+ * when so many have joined, none came for a while, the first has waited for STORE_GATHER_US,
+ * or all waits took as long as a commit does, which more in this one could save. */
 #include "store/drive.h"
 
 #include "base/clock.h"
@@ -51,22 +52,52 @@ static void wait_for_work(struct store *s) {
     }
 }
 
-/* [lock held] */
-static void wait_for_more(struct store *s) {
+/* How many the group still waits for. */
+static uint32_t missing(const struct store *s) {
     uint32_t want = s->expected < STORE_GROUP_MAX ? s->expected : STORE_GROUP_MAX;
-    if (s->n_queued == 0) return;
-    struct store_op *first = container_of(s->queue.next, struct store_op, node);
-    int64_t until =
-        soonest(first->queued_us + STORE_GATHER_US, s->ended_us + s->commit_us);
-    while (!s->closing && s->n_queued < want) {
-        int64_t left = until - clock_us();
+    return group_is_open(s) && s->group.n < want ? want - s->group.n : 0;
+}
+
+/* Rows go as many at once as one statement takes, and the last few not alone. */
+static uint32_t enough_to_go_on(const struct store *s) {
+    uint32_t all = missing(s),
+             once = all > 2 * DB_ROWS_AT_ONCE ? 2 * DB_ROWS_AT_ONCE : DB_ROWS_AT_ONCE;
+    uint32_t some = once - s->group.n % DB_ROWS_AT_ONCE;
+    return all < some ? all : some;
+}
+
+/* How long the group may still wait. */
+static int64_t patience_us(const struct store *s, int64_t now_us) {
+    const struct group *g = &s->group;
+    int64_t of_first = g->ops[0]->queued_us + STORE_GATHER_US - now_us;
+    return soonest(soonest(of_first, s->commit_us - g->waited_us), STORE_GATHER_GAP_US);
+}
+
+/* Until there is enough to go on with. [lock held] */
+static void wait_for_more(struct store *s) {
+    struct group *g = &s->group;
+    uint32_t enough = enough_to_go_on(s);
+    while (!s->closing && s->n_queued < enough) {
         uint32_t before = s->n_queued;
+        int64_t from = clock_us(), left = patience_us(s, from);
         if (left <= 0) break;
-        s->wake_at = want;
-        wait_us(s, left < STORE_GATHER_GAP_US ? left : STORE_GATHER_GAP_US);
+        s->wake_at = enough;
+        wait_us(s, left);
+        g->waited_us += clock_us() - from;
         if (s->n_queued == before) break;
     }
     s->wake_at = 0;
+}
+
+/* What comes while it is written, and what is waited for. */
+static void write_all(struct store *s) {
+    group_begin(s);
+    do {
+        pthread_mutex_lock(&s->lock);
+        wait_for_more(s);
+        pthread_mutex_unlock(&s->lock);
+    } while (group_join(s));
+    group_write(s);
 }
 
 /* [lock held] While the result is in doubt; false: the store is closing. */
@@ -93,12 +124,11 @@ static void resolve(struct store *s) {
 static bool turn(struct store *s) {
     pthread_mutex_lock(&s->lock);
     wait_for_work(s);
-    wait_for_more(s);
     bool over = s->closing && s->n_queued == 0;
     pthread_mutex_unlock(&s->lock);
     if (over) return false;
     if (!group_gather(s, clock_us())) return true;
-    group_write(s);
+    write_all(s);
     if (s->group.result == GROUP_DOUBT) resolve(s);
     if (s->group.result == GROUP_DOUBT) return false;
     pthread_mutex_lock(&s->lock);
@@ -131,9 +161,10 @@ int store_run(struct store *s) {
 
 /* ---- Steps ---------------------------------------------------------------------------- */
 
-void store_pace(struct store *s, int64_t commit_us, bool early) {
+void store_pace(struct store *s, int64_t commit_us, bool early, bool joins) {
     s->pace_us = commit_us;
     s->pace_early = early;
+    s->pace_joins = joins;
 }
 
 void store_pace_reads(struct store *s, int64_t read_us) {
@@ -149,10 +180,16 @@ static void begin(struct store *s, int64_t now_us) {
     if (s->pace_early) group_write(s);
 }
 
+static void write_held(struct store *s) {
+    group_begin(s);
+    while (s->pace_joins && group_join(s)) continue;
+    group_write(s);
+}
+
 static bool go_on(struct store *s, int64_t now_us) {
     struct group *g = &s->group;
     if (now_us < g->due_us || s->is_held) return false;
-    if (!g->is_written) group_write(s);
+    if (!g->is_written) write_held(s);
     if (g->result == GROUP_DOUBT) group_resolve(s);
     if (g->result == GROUP_DOUBT) g->due_us = now_us + STORE_RETRY_MS * 1000;
     else group_finish(s);

@@ -8,8 +8,8 @@
  *                   └─────▶ DOUBT ──▶ resolve ──▶ STORED, FAILED, or DOUBT again
  *
  * Resolving: everything is closed, so that the next to open recovers what the log holds;
- * the whole log is copied into the file and synced, and made empty; the head row is written
- * and synced once more, so that a log which an unsynced truncation brings back is an older
+ * the whole log is written again, copied into the file and synced, and made empty; the head
+ * row is written and synced once more, so that a log which an unsynced truncation brings back is an older
  * one. Only when all that succeeded does the number of transactions in the head row count. */
 #include "base/clock.h"
 #include "base/log.h"
@@ -134,21 +134,39 @@ static size_t bytes_of(const struct store_op *op) {
 }
 
 /* A conversion is a group of its own, at its place. [lock] */
-static void take(struct store *s) {
+static bool goes_alone(const struct store_op *op) {
+    return op->kind == STORE_CONVERT && !PLANTED(220);
+}
+
+/* The next of the queue, if it fits. [lock] */
+static bool take_one(struct store *s) {
     struct group *g = &s->group;
-    size_t bytes = 0;
-    while (!list_empty(&s->queue) && g->n < STORE_GROUP_MAX &&
-           bytes < STORE_GROUP_BYTES_MAX) {
-        struct store_op *op = container_of(s->queue.next, struct store_op, node);
-        bool alone = op->kind == STORE_CONVERT && !PLANTED(220);
-        if (alone && g->n > 0) break;
-        list_remove(&op->node);
-        s->n_queued--;
-        s->bytes_queued -= bytes_of(op);
-        bytes += bytes_of(op);
-        g->ops[g->n++] = op;
-        if (alone) break;
+    if (list_empty(&s->queue) || g->n == STORE_GROUP_MAX) return false;
+    struct store_op *op = container_of(s->queue.next, struct store_op, node);
+    bool apart = g->n > 0 && (goes_alone(op) || goes_alone(g->ops[0]));
+    if (apart || g->bytes >= STORE_GROUP_BYTES_MAX) return false;
+    list_remove(&op->node);
+    s->n_queued--;
+    s->bytes_queued -= bytes_of(op);
+    g->bytes += bytes_of(op);
+    g->ops[g->n++] = op;
+    return true;
+}
+
+/* Those from 'from' on that do not stay. */
+static void take_out(struct store *s, uint32_t from, const bool *stays,
+                     enum store_answer answer) {
+    struct group *g = &s->group;
+    struct store_op *out[STORE_GROUP_MAX];
+    uint32_t n_out = 0, n = from;
+    pthread_mutex_lock(&s->lock);
+    for (uint32_t i = from; i < g->n; i++) {
+        if (stays[i]) g->ops[n++] = g->ops[i];
+        else out[n_out++] = g->ops[i];
     }
+    g->n = n;
+    pthread_mutex_unlock(&s->lock);
+    give_back(s, out, n_out, answer);
 }
 
 static bool belongs(struct store *s, const struct store_op *op) {
@@ -158,42 +176,53 @@ static bool belongs(struct store *s, const struct store_op *op) {
 }
 
 /* What was queued for a channel that has become a memory channel goes there. */
-static void hand_off(struct store *s) {
-    struct group *g = &s->group;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < g->n; i++) {
-        if (belongs(s, g->ops[i])) g->ops[n++] = g->ops[i];
-        else give_back(s, &g->ops[i], 1, STORE_NOT_DURABLE);
+static void hand_off(struct store *s, uint32_t from) {
+    const struct group *g = &s->group;
+    bool stays[STORE_GROUP_MAX], all = true;
+    for (uint32_t i = from; i < g->n; i++) {
+        stays[i] = belongs(s, g->ops[i]);
+        all = all && stays[i];
     }
-    g->n = n;
+    if (!all) take_out(s, from, stays, STORE_NOT_DURABLE);
 }
 
 static bool takes_number(const struct store_op *op) {
     return op->kind == STORE_EVENT || op->kind == STORE_CONVERT;
 }
 
-static int number(struct store *s) {
+/* The first that takes a number reserves them for all that may join it. */
+static int number(struct store *s, uint32_t from) {
     struct group *g = &s->group;
-    for (uint32_t i = 0; i < g->n; i++) g->n_numbers += takes_number(g->ops[i]);
-    int err = g->n_numbers ? s->calls->open(s->owner, g->n_numbers, &g->first) : 0;
-    uint64_t next = g->first;
-    for (uint32_t i = 0; err == 0 && i < g->n; i++)
-        g->ops[i]->seq = takes_number(g->ops[i]) ? next++ : 0;
-    return err;
+    for (uint32_t i = from; i < g->n; i++) {
+        struct store_op *op = g->ops[i];
+        uint32_t most = goes_alone(op) ? 1 : STORE_GROUP_MAX;
+        bool takes = takes_number(op);
+        int err =
+            takes && g->n_numbers == 0 ? s->calls->open(s->owner, most, &g->first) : 0;
+        if (err < 0) return err;
+        uint32_t before = PLANTED(223) ? i - from : g->n_numbers;
+        op->seq = takes ? g->first + before : 0;
+        g->n_numbers += takes;
+    }
+    return 0;
+}
+
+/* What is queued, as far as it fits. */
+static void take(struct store *s) {
+    static const bool none[STORE_GROUP_MAX];
+    uint32_t from = s->group.n;
+    pthread_mutex_lock(&s->lock);
+    while (take_one(s)) continue;
+    pthread_mutex_unlock(&s->lock);
+    hand_off(s, from);
+    if (number(s, from) < 0) take_out(s, from, none, STORE_FAILED);
 }
 
 bool group_gather(struct store *s, int64_t now_us) {
     struct group *g = &s->group;
     *g = (struct group){.began_us = now_us};
-    pthread_mutex_lock(&s->lock);
     take(s);
-    pthread_mutex_unlock(&s->lock);
-    hand_off(s);
     if (g->n == 0 && !retain_is_wanted(s, now_us)) return false;
-    if (number(s) < 0) {
-        give_back(s, g->ops, g->n, STORE_FAILED);
-        return false;
-    }
     pthread_mutex_lock(&s->lock);
     g->active = true;
     pthread_mutex_unlock(&s->lock);
@@ -223,14 +252,24 @@ static int look_for_others(struct store *s) {
     return err;
 }
 
-static int write_all(struct store *s) {
-    struct group *g = &s->group;
+static int begin(struct store *s) {
     s->budget = STORE_ROUND_MAX;
     rows_forget(s); /* of one that failed */
     int err = db_run(&s->db, db_sql(&s->db, SQL_BEGIN));
-    if (err == 0) err = look_for_others(s);
-    for (uint32_t i = 0; err == 0 && i < g->n; i++) err = write_op(s, g->ops[i]);
-    if (err == 0) err = rows_flush(s);
+    return err < 0 ? err : look_for_others(s);
+}
+
+/* Those that joined since the last call. */
+static int write_ops(struct store *s) {
+    struct group *g = &s->group;
+    int err = 0;
+    while (err == 0 && g->n_written < g->n) err = write_op(s, g->ops[g->n_written++]);
+    return err;
+}
+
+static int end(struct store *s) {
+    struct group *g = &s->group;
+    int err = rows_flush(s);
     if (err == 0) err = retain_round(s, g->began_us);
     g->next = next_head(s);
     return err < 0 ? err : put_head(s, &g->next, false);
@@ -265,13 +304,35 @@ static void say_unwritten(struct store *s) {
                       db_was_full(&s->db) ? SQLITE_FULL : rc);
 }
 
-static enum group_result write_group(struct store *s) {
+void group_begin(struct store *s) {
+    struct group *g = &s->group;
     const char *trouble = group_place_trouble(s);
-    if (trouble) {
-        group_trouble(s, TROUBLE_COMMIT, trouble, 0);
-        return GROUP_FAILED;
-    }
-    if (write_all(s) == 0) return commit(s);
+    g->is_begun = true;
+    g->is_refused = trouble != NULL;
+    if (trouble) group_trouble(s, TROUBLE_COMMIT, trouble, 0);
+    else g->err = begin(s);
+    if (!trouble && g->err == 0) g->err = write_ops(s);
+}
+
+bool group_is_open(const struct store *s) {
+    const struct group *g = &s->group;
+    return g->n > 0 && !goes_alone(g->ops[0]) && !g->is_refused && g->err == 0;
+}
+
+bool group_join(struct store *s) {
+    struct group *g = &s->group;
+    uint32_t before = g->n;
+    if (!group_is_open(s)) return false;
+    take(s);
+    g->err = write_ops(s);
+    return g->n > before;
+}
+
+static enum group_result write_group(struct store *s) {
+    struct group *g = &s->group;
+    if (g->is_refused) return GROUP_FAILED;
+    if (g->err == 0) g->err = end(s);
+    if (g->err == 0) return commit(s);
     say_unwritten(s);
     roll_back(s);
     return GROUP_FAILED;
@@ -285,6 +346,7 @@ static void note_doubt(struct store *s, bool on) {
 }
 
 void group_write(struct store *s) {
+    if (!s->group.is_begun) group_begin(s);
     s->group.result = write_group(s);
     s->group.is_written = true;
     note_doubt(s, s->group.result == GROUP_DOUBT);
@@ -293,7 +355,8 @@ void group_write(struct store *s) {
 /* ---- Resolve -------------------------------------------------------------------------- */
 
 int group_settle(struct store *s) {
-    int err = db_checkpoint(&s->db, true);
+    int err = db_log_again(&s->db);
+    if (err == 0) err = db_checkpoint(&s->db, true);
     return err < 0 || PLANTED(207) ? err : group_write_head(s, false);
 }
 
@@ -336,10 +399,9 @@ void group_resolve(struct store *s) {
 static void count(struct store *s, int64_t now_us) {
     struct group *g = &s->group;
     struct store_stats *stats = &s->stats;
-    uint64_t took = (uint64_t)(now_us - g->began_us);
+    uint64_t took = (uint64_t)(now_us - g->began_us - g->waited_us);
     /* The head's row alone fits where no event does. */
     bool has_room = g->n > 0 || s->disk || folder_has_room(&s->folder);
-    s->ended_us = now_us;
     pthread_mutex_lock(&s->lock);
     g->active = false;
     histogram_add(&stats->group_times, histogram_us, took, 1);

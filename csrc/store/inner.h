@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "store/db.h"
 #include "store/folder.h"
+#include "store/log_vfs.h"
 #include "store/reader.h"
 #include "store/record.h"
 #include "store/store.h"
@@ -21,17 +22,23 @@ enum group_result {
 };
 
 struct group {
-    struct store_op *ops[STORE_GROUP_MAX];
-    uint32_t n, n_numbers;
+    struct store_op *ops[STORE_GROUP_MAX]; /* [lock] */
+    uint32_t n;                            /* [lock] */
+    uint32_t n_written, n_numbers;
+    size_t bytes;
     uint64_t first;
     bool
         active; /* [lock] from the first op that was taken to the last that is given back */
-    bool late;        /* [lock] */
-    int64_t began_us; /* [lock] */
-    int64_t due_us;   /* without threads */
-    bool is_written;  /* its result is known, or is in doubt */
-    struct head next; /* what the head row is with it */
-    bool was_full;    /* its commit failed for want of room alone */
+    bool late;         /* [lock] */
+    int64_t began_us;  /* [lock] */
+    int64_t waited_us; /* for ops that may join it */
+    int64_t due_us;    /* without threads */
+    bool is_begun;     /* its transaction is open, or it cannot be written: */
+    bool is_refused;   /* something is wrong with the folder */
+    int err;           /* of an op, or of the transaction */
+    bool is_written;   /* its result is known, or is in doubt */
+    struct head next;  /* what the head row is with it */
+    bool was_full;     /* its commit failed for want of room alone */
     enum group_result result;
 };
 
@@ -81,6 +88,7 @@ struct store {
 
     struct folder folder; /* without a disk */
     const char *file, *vfs;
+    struct log_vfs log_vfs; /* of real files */
     struct db db;
     struct head head;
     uint64_t lost; /* numbers up to it may be of events that are gone; 0: none */
@@ -95,11 +103,10 @@ struct store {
     int64_t
         probe_us; /* [lock] the head row is not written before, when that has failed */
     int64_t pace_us;
-    bool pace_early, is_held;
+    bool pace_early, pace_joins, is_held;
     uint32_t expected; /* ops that are likely to come: those of the last group */
     uint32_t wake_at;  /* [lock] ops that the thread wants to be woken for */
     int64_t commit_us; /* how long the last commit took */
-    int64_t ended_us;  /* when the last group ended */
     uint32_t budget;   /* rows that this transaction may still trim */
     uint64_t trimmed;
     pthread_t thread;
@@ -146,7 +153,12 @@ int retain_round(struct store *s, int64_t now_us);
 /* ---- group.c: the state machine -------------------------------------------------------- */
 /* Take ops from the queue and number them; false: there is nothing to write. */
 bool group_gather(struct store *s, int64_t now_us);
-void group_write(struct store *s);
+/* Open its transaction and write its ops. */
+void group_begin(struct store *s);
+/* Whether others can join it, and take them from the queue: false when there was none. */
+bool group_is_open(const struct store *s);
+bool group_join(struct store *s);
+void group_write(struct store *s);   /* the rest of it, and COMMIT */
 void group_resolve(struct store *s); /* while in doubt: look again */
 void group_finish(struct store *s);  /* release or abort, and give back */
 void group_give_up(struct store *s); /* its result stays unknown */

@@ -32,11 +32,12 @@ struct disk;
  * store_step without threads), none under a lock of the store's but 'late'. */
 struct store_calls {
     /* Reserve n > 0 numbers above everything that was given; they stay reserved until
-     * release or abort. 0, or an error: the group fails. */
+     * release, which may use fewer, or abort. 0, or an error: the group fails. */
     int (*open)(void *owner, uint32_t n, uint64_t *first);
     /* The group is on the disk. Each op has its answer; those with STORE_STORED are events
      * of that number (in rising order, with holes) and conversions and trims, at their
-     * place. Called for groups without a number too (n_numbers = 0: open was not called). */
+     * place. It has used the first n_numbers. Called for groups without a number too (0:
+     * open was not called). */
     void (*release)(void *owner, struct store_op **ops, uint32_t n, uint32_t n_numbers);
     /* Nothing of the group is in the file: its numbers may be given again. Only if open
      * was called. */
@@ -139,8 +140,9 @@ void store_tick(struct store *s, uint64_t head);
 /* ---- Without threads -------------------------------------------------------------- */
 
 /* A commit takes so long from now on; with 'early' the file has the group at the beginning
- * of that time already, else at its end. */
-void store_pace(struct store *s, int64_t commit_us, bool early);
+ * of that time already, else at its end. With 'joins' what is queued meanwhile belongs to it,
+ * as it may with threads. */
+void store_pace(struct store *s, int64_t commit_us, bool early, bool joins);
 void store_pace_reads(struct store *s, int64_t read_us);
 
 /* The disk hangs: no commit ends until this is taken back. */

@@ -190,6 +190,49 @@ describe("a store", function()
     assert.equal((1 << 24) + 2, s.raw:memory())
   end)
 
+  it("lets join what comes while the transaction is open, but no conversion, nor what comes behind one", function()
+    s.raw:pace(1000, false, 0, true)
+    local ids = { s:event("log", "a") }
+    s:run()
+    ids[2], ids[3] = s:submit { kind = "set", store = "kv", key = "k", value = "v" }, s:event("log", "b")
+    ids[4], ids[5] = s:submit { kind = "convert", policies = POLICIES, changes = {} }, s:event("log", "c")
+    local rounds = {}
+    for round = 1, 3 do
+      stored.at(stored.now_us + 1000)
+      s:run()
+      for i, id in ipairs(ids) do rounds[i] = rounds[i] or s.answers[id] == "stored" and round end
+    end
+    assert.same({ 1, 1, 1, 2, 3 }, rounds)
+    assert.equal(s.seqs[ids[1]] + 1, s.seqs[ids[3]])
+    assert.same({ "a", "b", "c" }, (s:history("log")))
+  end)
+
+  it("fails those that joined with their group", function()
+    s.raw:pace(1000, false, 0, true)
+    local first = s:event("log", "a")
+    s:run()
+    local joined = s:event("log", "b")
+    disk:set("limit", 1)
+    stored.at(stored.now_us + 1000)
+    s:run()
+    assert.same({ "failed", "failed" }, { s.answers[first], s.answers[joined] })
+    disk:set("limit", 0)
+    s.raw:pace(0)
+    assert.equal("stored", (s:publish("log", "c")))
+    assert.same({ "c" }, (s:history("log")))
+  end)
+
+  it("writes what a commit adds to its log at once, where a reader sees it before any sync", function()
+    s:publish("log", "a")
+    local _, steps = disk:is_dead()
+    s:publish("log", "b")
+    assert.equal(2, select(2, disk:is_dead()) - steps) -- a write and a sync
+    s:close()
+    s = assert(stored.open({ disk = disk, weak = true }, POLICIES))
+    s:publish("log", "c")
+    assert.same({ "a", "b", "c" }, (s:history("log")))
+  end)
+
   it("writes the head when memory events have gone far", function()
     s.raw:memory((1 << 39) + 5)
     s.raw:tick(s.raw:head())

@@ -40,7 +40,7 @@ function World.new(seed)
   stored.at(1000000)
   return setmetatable({
     disk = stored.disk(seed), policies = draw_policies(), truth = model.new(), outstanding = {}, reads = {},
-    memory = {}, highest = 0, n = 0, doomed = {}, rows = {},
+    memory = {}, unsure = {}, highest = 0, n = 0, doomed = {}, rows = {},
   }, World)
 end
 
@@ -94,6 +94,16 @@ local function adopt_floors(m, held, first)
   end
 end
 
+-- Idempotency keys that another candidate has: what was in flight may leave nothing else behind, so
+-- that the first answer tells.
+local function keys_of(candidates, m)
+  local unsure = {}
+  for _, other in ipairs(candidates) do
+    for key, seq in pairs(other.keys) do unsure[key] = not m.keys[key] and seq or nil end
+  end
+  return unsure
+end
+
 --- After a start: it holds what was known, with the group in flight or without it.
 function World:compare_start(candidates)
   local held = self:held()
@@ -104,7 +114,7 @@ function World:compare_start(candidates)
     if self.begins > 1 then adopt_floors(m, held, self.s.start.first) end
     expected[#expected + 1] = text_of(m)
     if text == expected[#expected] then
-      self.truth = m
+      self.truth, self.unsure = m, keys_of(candidates, m)
       return
     end
   end
@@ -237,12 +247,13 @@ function World:on_release(op, seq, answer)
     self.highest = seq
   end
   if op.failed then self:fault("released after it was refused: %s", op.data or op.kind) end
+  local key = op.idempotency and op.channel .. "\0" .. op.idempotency
+  if key and answer == "duplicate" then self.truth.keys[key] = self.truth.keys[key] or self.unsure[key] end
   local expected, id = self:apply(self.truth, op)
   if op.kind == "convert" then self:on_converted(op) end
   if answer ~= expected then self:fault("%s is answered '%s', not '%s'", op.data or op.kind, answer, expected) end
   op.expected, op.expected_seq = expected, id
   if expected == "stored" and op.kind == "event" and op.idempotency then
-    local key = op.channel .. "\0" .. op.idempotency
     if self.doomed[key] then self:fault("refused, and stored by another: %s", op.idempotency) end
   end
 end
@@ -272,7 +283,8 @@ function World:on_done(op, answer, seq)
   if answer == "failed" then op.failed = true return end
   if answer == "not durable" then
     if model.durable(self.truth, op.channel, self.policies) then self:fault("'%s' is durable", op.channel) end
-    return op.kind == "event" and not self.closing and self:publish_memory(op)
+    if op.kind == "event" and not self.closing then self.moved[#self.moved + 1] = op end
+    return
   end
   if answer == "unknown" then return end
   if answer ~= op.expected or (op.kind == "event" and seq ~= op.expected_seq) then
@@ -301,8 +313,9 @@ end
 function World:collect()
   self.s:collect()
   local log = self.s.log
-  self.s.log = {}
+  self.s.log, self.moved = {}, {}
   for _, entry in ipairs(log) do self:on_entry(entry) end
+  for _, op in ipairs(self.moved) do self:publish_memory(op) end -- above all that was released
 end
 
 function World:on_entry(e)
@@ -401,15 +414,20 @@ function World:other_op()
 end
 
 function World:trouble()
-  local what = pick { "die", "die", "write", "sync", "sync", "limit" }
+  local what = pick { "die", "die", "write", "sync", "sync", "both", "limit" }
   self.troubled = true
+  if what == "both" then -- a sync that fails, and the process ends before anything is done about it
+    local n = math.random(4)
+    self.disk:set("sync", n)
+    return self.disk:set("die", 2 * n + 1, chance(0.2))
+  end
   if what == "limit" then return self.disk:set("limit", 60000 + math.random(100000)) end
   self.disk:set(what, math.random(12), chance(what == "die" and 0.6 or 0.2))
 end
 
 function World:set_pace()
   local ms = pick { 0, 0, 1, 3, 20, 2000, 7000, 12000 }
-  self.s.raw:pace(ms * 1000, chance(0.3), pick { 0, 0, 3000 })
+  self.s.raw:pace(ms * 1000, chance(0.3), pick { 0, 0, 3000 }, chance(0.5))
 end
 
 function World:advance(us)
@@ -430,6 +448,7 @@ end
 function World:jump_ahead()
   if #self.outstanding > 0 or self.troubled then return end
   self.s.raw:pace(0)
+  self:advance(2500000) -- what was in trouble has tried again
   for _ = 1, math.random(5) do
     self.highest = self.s.raw:memory((1 << 38) + math.random(1000))
     self:advance(0)

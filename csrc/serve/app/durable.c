@@ -263,7 +263,7 @@ int64_t durable_next(const struct server *s) {
 
 void durable_pace(struct server *s, int64_t commit_us, bool early) {
     struct durable *d = s->durable;
-    if (d && d->store && !d->has_threads) store_pace(d->store, commit_us, early);
+    if (d && d->store && !d->has_threads) store_pace(d->store, commit_us, early, false);
 }
 
 void durable_hold(struct server *s, bool on) {
