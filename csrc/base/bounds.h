@@ -110,9 +110,9 @@
 #define STORE_GROUP_BYTES_MAX (4 * 1024 * 1024) /* ... and their bytes, of one at least */
 #define STORE_GATHER_US 2000 /* the first of a group waits at most so long for others */
 #define STORE_GATHER_GAP_US 250 /* ... and no longer when none came for so long */
-#define LOG_WRITE_MAX \
-    (120 * 1024)             /* of its log at once: SQLite writes less than 128 KiB */
-#define STORE_QUEUE_MAX 4096 /* operations that wait: EBUSY */
+#define GATHER_MAX \
+    (120 * 1024) /* bytes that are written at once: SQLite takes less than 128 KiB */
+#define STORE_QUEUE_MAX 4096                      /* operations that wait: EBUSY */
 #define STORE_QUEUE_BYTES_MAX (64u * 1024 * 1024) /* ... and their bytes: EBUSY */
 #define STORE_LATE_MS 5000 /* a commit that takes longer: ETIMEOUT; behind it: ESTORE */
 #define STORE_RETRY_MS 100 /* between two looks at a commit whose result is in doubt */

@@ -19,11 +19,19 @@ void clock_release(void) {
     atomic_store(&held, false);
 }
 
-int64_t clock_us(void) {
+static int64_t monotonic_us(clockid_t clock) {
     if (atomic_load_explicit(&held, memory_order_relaxed)) return atomic_load(&held_us);
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t clock_us(void) {
+    return monotonic_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_tick_us(void) {
+    return monotonic_us(CLOCK_MONOTONIC_COARSE);
 }
 
 int64_t clock_ms(void) {

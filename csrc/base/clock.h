@@ -6,6 +6,7 @@
 
 int64_t clock_ms(void);      /* monotonic milliseconds */
 int64_t clock_us(void);      /* monotonic microseconds */
+int64_t clock_tick_us(void); /* as of the kernel's last tick, up to 10 ms ago: cheaper */
 double clock_seconds(void);  /* monotonic seconds */
 double clock_wall(void);     /* seconds since 1970 */
 int64_t clock_boot_ms(void); /* milliseconds that go on while the machine sleeps */

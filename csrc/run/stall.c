@@ -277,7 +277,7 @@ static void begin(int64_t now) {
 }
 
 int stall_enter(const char *name) {
-    int64_t now = clock_us();
+    int64_t now = clock_tick_us();
     pthread_mutex_lock(&stall.lock);
     int depth = ++stall.depth;
     if (depth <= DEPTH_MAX) stall.names[depth - 1] = name;
@@ -288,7 +288,7 @@ int stall_enter(const char *name) {
 }
 
 void stall_leave(int depth) {
-    int64_t now = clock_us();
+    int64_t now = clock_tick_us();
     pthread_mutex_lock(&stall.lock);
     bool reported = stall.next_us > STALL_FIRST_MS * 1000;
     bool long_enough = now - stall.since >= STALL_LEAST_MS * 1000;

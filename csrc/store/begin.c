@@ -54,8 +54,8 @@ static void free_store(struct store *s) {
 static int take_folder(struct store *s, const char *folder, const char **why) {
     int err = folder_open(&s->folder, folder, why);
     if (err < 0) return err;
-    log_vfs_begin(&s->log_vfs, NULL);
-    s->vfs = s->log_vfs.name;
+    gather_vfs_begin(&s->gather_vfs, NULL);
+    s->vfs = s->gather_vfs.name;
     s->file = s->folder.file;
     return 0;
 }
@@ -72,7 +72,7 @@ static int take_place(struct store *s, const char *folder, const char **why) {
 static void leave_place(struct store *s) {
     if (s->disk) disk_unlock(s->disk);
     else folder_close(&s->folder);
-    log_vfs_end(&s->log_vfs);
+    gather_vfs_end(&s->gather_vfs);
 }
 
 static const char *says(const struct db *db, int err) {

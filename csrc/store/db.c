@@ -225,7 +225,7 @@ uint64_t db_log_bytes(const struct db *db) {
 static int write_again(sqlite3_file *log, sqlite3_int64 size, char *bytes) {
     int rc = SQLITE_OK, n;
     for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < size; at += n) {
-        n = size - at < LOG_WRITE_MAX ? (int)(size - at) : LOG_WRITE_MAX;
+        n = size - at < GATHER_MAX ? (int)(size - at) : GATHER_MAX;
         rc = log->pMethods->xRead(log, bytes, n, at);
         if (rc == SQLITE_OK) rc = log->pMethods->xWrite(log, bytes, n, at);
     }
@@ -236,7 +236,7 @@ int db_log_again(struct db *db) {
     uint64_t size = db_log_bytes(db);
     sqlite3_file *log = log_of(db->handle);
     if (!log || size == 0 || PLANTED(222)) return 0;
-    char *bytes = mem_try(LOG_WRITE_MAX);
+    char *bytes = mem_try(GATHER_MAX);
     if (!bytes) return E_NOMEM;
     int rc = write_again(log, (sqlite3_int64)size, bytes);
     mem_free(bytes);

@@ -229,13 +229,13 @@ struct disk *disk_new(uint64_t seed) {
     pthread_cond_init(&d->woken, NULL);
     list_init(&d->files);
     disk_vfs_init(d);
-    log_vfs_begin(&d->log_vfs, &d->vfs);
+    gather_vfs_begin(&d->gather_vfs, &d->vfs);
     return d;
 }
 
 void disk_free(struct disk *d) {
     if (!d || atomic_fetch_sub(&d->users, 1) > 1) return;
-    log_vfs_end(&d->log_vfs);
+    gather_vfs_end(&d->gather_vfs);
     while (!list_empty(&d->files))
         disk_forget(container_of(d->files.next, struct disk_file, node));
     pthread_cond_destroy(&d->woken);
@@ -244,7 +244,7 @@ void disk_free(struct disk *d) {
 }
 
 const char *disk_vfs(const struct disk *d) {
-    return d->log_vfs.name;
+    return d->gather_vfs.name;
 }
 
 static void set_fault(struct disk *d, struct disk_fault *fault, long n, bool ever) {

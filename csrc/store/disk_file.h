@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "store/disk.h"
-#include "store/log_vfs.h"
+#include "store/gather_vfs.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -42,7 +42,7 @@ struct disk {
     pthread_mutex_t lock;
     pthread_cond_t woken;
     sqlite3_vfs vfs; /* behind the other one, which has its name */
-    struct log_vfs log_vfs;
+    struct gather_vfs gather_vfs;
     struct list files;
     uint64_t rand, limit;
     unsigned life; /* handles of an earlier one are dead */

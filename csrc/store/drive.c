@@ -58,11 +58,9 @@ static uint32_t missing(const struct store *s) {
     return group_is_open(s) && s->group.n < want ? want - s->group.n : 0;
 }
 
-/* Rows go as many at once as one statement takes, and the last few not alone. */
+/* Rows go as many at once as one statement takes. */
 static uint32_t enough_to_go_on(const struct store *s) {
-    uint32_t all = missing(s),
-             once = all > 2 * DB_ROWS_AT_ONCE ? 2 * DB_ROWS_AT_ONCE : DB_ROWS_AT_ONCE;
-    uint32_t some = once - s->group.n % DB_ROWS_AT_ONCE;
+    uint32_t all = missing(s), some = DB_ROWS_AT_ONCE - s->group.n % DB_ROWS_AT_ONCE;
     return all < some ? all : some;
 }
 

@@ -7,7 +7,7 @@
 #include "base/list.h"
 #include "store/db.h"
 #include "store/folder.h"
-#include "store/log_vfs.h"
+#include "store/gather_vfs.h"
 #include "store/reader.h"
 #include "store/record.h"
 #include "store/store.h"
@@ -88,7 +88,7 @@ struct store {
 
     struct folder folder; /* without a disk */
     const char *file, *vfs;
-    struct log_vfs log_vfs; /* of real files */
+    struct gather_vfs gather_vfs; /* of real files */
     struct db db;
     struct head head;
     uint64_t lost; /* numbers up to it may be of events that are gone; 0: none */

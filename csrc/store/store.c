@@ -144,7 +144,7 @@ static void free_all(struct store *s) {
     records_free(&s->records);
     if (s->disk) disk_unlock(s->disk);
     else folder_close(&s->folder);
-    log_vfs_end(&s->log_vfs);
+    gather_vfs_end(&s->gather_vfs);
     pthread_cond_destroy(&s->woken);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
