@@ -190,6 +190,14 @@ states
     for _, line in ipairs(list) do assert.not_matches('"room/:id" is', line) end
   end)
 
+  it("does not know what a source publishes", function()
+    local text = 'app:stream("/m", "metrics")\napp:every(1, function() app:publish("other", "x", {}) end)\n'
+      .. 'app:stream("/o", "other")'
+    assert.equal(1, #warnings(text))
+    assert.same({}, warnings(text .. '\nrequire("sluice.redis").stream(app, "redis://127.0.0.1:1", "orders",\n'
+      .. '{ name = "orders", durable = false, map = function() end })'))
+  end)
+
   it("warns of no channel that a module keeps for administrators", function()
     local text = 'require("sluice.auth").new(app, { keys = {} })'
     local code, out = run("check", app(text))

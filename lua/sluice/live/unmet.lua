@@ -114,6 +114,7 @@ end
 
 local function channels(generation, say)
   local follow, publish = followers(generation), sources.calls(generation, "publish")
+  publish.unread = publish.unread or next(generation.feeds) ~= nil -- what a source's map returns
   local known, modules = declared(generation)
   local take = takers(generation, follow)
   for _, item in ipairs(follow) do
