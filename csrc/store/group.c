@@ -9,8 +9,9 @@
  *
  * Resolving: everything is closed, so that the next to open recovers what the log holds;
  * the whole log is written again, copied into the file and synced, and made empty; the head
- * row is written and synced once more, so that a log which an unsynced truncation brings back is an older
- * one. Only when all that succeeded does the number of transactions in the head row count. */
+ * row is written and synced once more, so that a log which an unsynced truncation brings
+ * back is an older one. Only when all that succeeded does the number of transactions in the
+ * head row count. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/planted.h"
