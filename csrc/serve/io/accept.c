@@ -186,21 +186,22 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     }
 }
 
-void accept_all(struct accept *a, int max) {
+int accept_all(struct accept *a, int max) {
     ASSERT_OWNER(&a->worker->loop);
-    if (a->io.fd < 0) return; /* a rehearsal has none */
+    if (a->io.fd < 0) return 0; /* a rehearsal has none */
     for (int i = 0; i < max; i++) {
         struct in6_addr ip;
-        if (a->secure && handshakes_full(a->worker)) return;
+        if (a->secure && handshakes_full(a->worker)) return i;
         int fd = take_one(a, &ip);
-        if (fd == -EAGAIN) return;
+        if (fd == -EAGAIN) return i;
         if (fd >= 0) {
             admit(a, fd, &ip);
         } else if (!concerns_one(-fd)) {
             pause_for(a, -fd);
-            return;
+            return i;
         }
     }
+    return max;
 }
 
 static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
@@ -208,13 +209,15 @@ static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
     struct accept *a = io->data;
     bool shared =
         a->handed && a->worker->hub->n_lanes > 1; /* an idle thread takes the next */
-    accept_all(a, shared ? ACCEPT_SHARED_MAX : ACCEPT_TURN_MAX);
+    int most = shared ? ACCEPT_SHARED_MAX : ACCEPT_TURN_MAX;
+    int max = a->likely < most ? a->likely : most;
+    a->likely = accept_all(a, max) < max ? 1 : 2 * max;
 }
 
 /* ---- Life --------------------------------------------------------------------------- */
 
 void accept_init(struct accept *a, struct worker *w, int fd, bool trusted) {
-    *a = (struct accept){.worker = w, .trusted = trusted};
+    *a = (struct accept){.worker = w, .trusted = trusted, .likely = 1};
     ev_io_init(&a->io, on_ready, fd, EV_READ);
     ev_timer_init(&a->again, on_again, 0, 0);
     a->io.data = a->again.data = a;

@@ -19,6 +19,7 @@ struct accept {
     struct ev_io io; /* its data, and the timer's: the accept */
     struct ev_timer again;
     struct worker *worker;
+    int likely; /* so many wait, if as many come as did: one more is asked for in vain */
     int64_t logged_ms; /* when it was logged that something is lacking */
     bool trusted;      /* the Unix socket: who may open it is */
     bool secure;       /* speaks TLS: a handshake first */
@@ -37,8 +38,8 @@ void accept_hold(struct accept *a);
 /* Close it. Idempotent. True when there was one. */
 bool accept_stop(struct accept *a);
 
-/* Take what waits, 'max' connections at most. */
-void accept_all(struct accept *a, int max);
+/* Take what waits, 'max' connections at most. Returns how many. */
+int accept_all(struct accept *a, int max);
 
 /* A connection that came over the port for metrics has ended. */
 void accept_forget(struct worker *w, const struct conn *c);
