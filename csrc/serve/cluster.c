@@ -351,9 +351,9 @@ static void say_dead(struct cluster *c) {
     uint64_t reaped = node_figures(c->node)->reaped;
     if (reaped > c->reaped)
         log_printf(LOG_WARN,
-                   "cluster: nodes that were silent for %d s are taken for dead: %llu; "
+                   "cluster: %llu of the nodes silent for %d s, and taken for dead; "
                    "what went with them is removed",
-                   CLUSTER_DEAD_MS / 1000, (unsigned long long)(reaped - c->reaped));
+                   (unsigned long long)(reaped - c->reaped), CLUSTER_DEAD_MS / 1000);
     c->reaped = reaped;
 }
 

@@ -103,7 +103,9 @@ function Inbox:list(user_id)
   local channel, message, code, field = self:channel(user_id)
   if not channel then return nil, message, code, field end
   local list = sluice.json.array()
-  local rows = self.app:newest(channel, { event = self.event, limit = MAX_MOST })
+  local rows
+  rows, message, code = self.app:newest(channel, { event = self.event, limit = MAX_MOST })
+  if not rows then return nil, message, code end
   for i, row in ipairs(rows) do list[i] = row.data end
   return list
 end
@@ -114,16 +116,19 @@ end
 function Inbox:unread(user_id)
   local channel, message, code, field = self:channel(user_id)
   if not channel then return nil, message, code, field end
-  local _, n = self.app:newest(channel, { event = self.event, limit = 0 })
+  local rows, n, why = self.app:newest(channel, { event = self.event, limit = 0 })
+  if not rows then return nil, n, why end
   return n
 end
 
 local function ack_one(self, channel, id)
   local is_notice = id == caps.KEY
-  if not self.app:latest(channel, id, self.event .. (is_notice and "-dropped" or "")) then
-    return false
-  end
-  local ok, message, code = self.app:publish(channel, self.event .. "-ack",
+  local item, message, code = self.app:latest(channel, id,
+    self.event .. (is_notice and "-dropped" or ""))
+  if not item and code then return nil, message, code end
+  if not item then return false end
+  local ok
+  ok, message, code = self.app:publish(channel, self.event .. "-ack",
     { id = id, timestamp = sluice.timestamp() }, { key = id, remove = true, update = true })
   if not ok and code ~= "ENOTFOUND" then return nil, message, code end
   if not ok or is_notice then return false end

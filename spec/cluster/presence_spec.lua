@@ -60,7 +60,7 @@ describe("values that go with their node, really", function()
     for i = 2, 3 do found = found + select(2, cluster:state(i)).reaped end
     assert.equal(1, found)
     deadline.eventually(function()
-      return (cluster[2].log() .. cluster[3].log()):find("silent for 10 s are taken for dead: 1;", 1, true)
+      return (cluster[2].log() .. cluster[3].log()):find("1 of the nodes silent for 10 s, and taken for dead;", 1, true)
     end, 5, "the log says so")
   end)
 

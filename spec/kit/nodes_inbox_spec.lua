@@ -177,3 +177,27 @@ describe("figures of nodes", function()
     assert.equal("node 1, node 2, node 3", names(2))
   end)
 end)
+
+describe("an inbox on a node that Redis has left", function()
+  it("answers 503 also where nothing of it is here, and acknowledges nothing", function()
+    local cut <close> = testing.start({ source = [[
+      local sluice = require("sluice")
+      local app = sluice.app()
+      local inbox = require("sluice.inbox").new(app, { durable = false })
+      app:guard("/**", function(req) req.user = { id = "bob" } return true end)
+      inbox:routes("/n")
+      app:post("/send", function(req) return sluice.receipt(inbox:send("bob", { message = "x" })) end)
+      return app
+    ]] }, { nodes = 2 })
+    cut:advance(3)
+    local id = cut:node(2):post("/send").json.id
+    cut:partition(1)
+    cut:advance(10)
+    for _, answer in ipairs { cut:post("/send"), cut:get("/n/unread"), cut:post("/n/ack", { json = { ids = { id } } }) } do
+      assert.same({ 503, "EBUSY" }, { answer.status, answer.json.error.code })
+    end
+    cut:heal()
+    cut:advance(10)
+    assert.equal(1, cut:get("/n/unread").json.unread)
+  end)
+end)

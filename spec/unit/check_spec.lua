@@ -190,6 +190,13 @@ states
     for _, line in ipairs(list) do assert.not_matches('"room/:id" is', line) end
   end)
 
+  it("warns of no hook that a module has", function()
+    for _, kit in ipairs { "jobs", "rooms" } do
+      local list = table.concat(warnings(('require("sluice.%s").new(app)'):format(kit)), "\n")
+      assert.not_matches("hook", list)
+    end
+  end)
+
   it("does not know what a source publishes", function()
     local text = 'app:stream("/m", "metrics")\napp:every(1, function() app:publish("other", "x", {}) end)\n'
       .. 'app:stream("/o", "other")'

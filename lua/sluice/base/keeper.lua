@@ -1,6 +1,7 @@
 --- What keeps plain data by key: a store of the app, memory until the process ends, or for all
 --- nodes of a cluster a channel that no client can follow. All say `get`, `set`, `delete` and
 --- `each`; memory outlives a reload and refuses nothing.
+local failure = require("sluice.base.failure")
 local process = require("sluice.base.process")
 
 local keeper = {}
@@ -71,7 +72,10 @@ end
 function Shared:each(prefix)
   local keys, values, rows, after = {}, {}
   repeat
-    rows = assert(self.app:newest(self.channel, { event = EVENT, limit = PAGE, after = after }))
+    local message, code
+    rows, message, code = self.app:newest(self.channel,
+      { event = EVENT, limit = PAGE, after = after })
+    if not rows then failure.refuse(message, code) end
     for _, row in ipairs(rows) do
       after = row.id
       if row.key:sub(1, #(prefix or "")) == (prefix or "") then

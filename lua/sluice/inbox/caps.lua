@@ -14,7 +14,7 @@ local function each_item(self, channel)
   return function()
     if i == PAGE then
       local given = { event = self.event, limit = PAGE, after = after }
-      rows, i = self.app:newest(channel, given), 0
+      rows, i = self.app:newest(channel, given) or {}, 0
     end
     i = i + 1
     if not rows[i] then return nil end
@@ -33,9 +33,10 @@ local function find_lowest(self, channel)
   return lowest
 end
 
--- How many are too many, and how many bytes, with so much more.
+-- How many are too many, and how many bytes, with so much more; or nil, message, code.
 local function excess(self, channel, more, size)
-  local _, n, bytes = self.app:newest(channel, { event = self.event, limit = 0 })
+  local rows, n, bytes = self.app:newest(channel, { event = self.event, limit = 0 })
+  if not rows then return nil, n, bytes end
   return n + more - self.max, bytes + size - self.max_bytes
 end
 
@@ -54,7 +55,8 @@ end
 -- @treturn boolean|nil true; or nil, message, code
 function caps.has_room(self, channel, item)
   local size = #(sluice.json.encode(item) or "") + FRAME_BYTES
-  local many, bytes = excess(self, channel, 1, size)
+  local many, bytes, code = excess(self, channel, 1, size)
+  if not many then return nil, bytes, code end
   if many <= 0 and bytes <= 0 then return true end
   if can_go(self, channel, item.priority, many, bytes) then return true end
   return nil, ("the inbox of '%s' is full of what is more severe"):format(item.to), "EFULL"
@@ -83,7 +85,8 @@ end
 -- What is too old; one after the other, since they are in order.
 local function find_old(self, channel)
   if not self.keep then return nil end
-  local item = (self.app:newest(channel, { event = self.event, limit = 1 })[1] or {}).data
+  local rows = self.app:newest(channel, { event = self.event, limit = 1 })
+  local item = rows and rows[1] and rows[1].data
   local sent = item and sluice.time(item.timestamp)
   if sent and sent + self.keep <= sluice.time() then return item end
 end
@@ -95,7 +98,8 @@ function caps.enforce(self, channel)
   while true do
     local reason, item = "keep", find_old(self, channel)
     if not item then
-      local many, bytes = excess(self, channel, 0, 0)
+      local many, bytes, code = excess(self, channel, 0, 0)
+      if not many then return nil, bytes, code end
       reason = many > 0 and "max" or bytes > 0 and "max_bytes"
       item = reason and find_lowest(self, channel)
     end

@@ -92,6 +92,10 @@ function Escalation:arm_all()
     repeat
       local rows = self.app:newest(channel,
         { event = self.inbox.event, limit = PAGE, after = after })
+      if not rows then -- Redis is away
+        self.state().is_late = true
+        break
+      end
       for _, row in ipairs(rows) do
         if self.rules[row.data.severity] and not running[task_id(self, channel, row.key)] then
           self:arm(row.data, next_step(self, channel, row.key))

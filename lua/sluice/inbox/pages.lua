@@ -30,7 +30,8 @@ function pages.stream(self, path, ...)
 end
 
 local function unread(self, req)
-  local list = self:list(req.user.id)
+  local list, message, code = self:list(req.user.id)
+  if not list then return nil, message, code end
   local channel = self:channel(req.user.id)
   return 200, { unread = #list, notifications = list,
     dropped = (self.app:latest(channel, caps.KEY, self.event .. "-dropped")) }
@@ -48,7 +49,10 @@ local function acknowledge(self, req)
   end
   local n, message, code, field = self:ack(req.user.id, ids)
   if not n then return nil, message, code, field end
-  return 200, { acknowledged = n, unread = self:unread(req.user.id) }
+  local left
+  left, message, code = self:unread(req.user.id)
+  if not left then return nil, message, code end
+  return 200, { acknowledged = n, unread = left }
 end
 
 --- Register GET <prefix>/unread ({ unread, notifications }) and POST <prefix>/ack ({ ids }) for

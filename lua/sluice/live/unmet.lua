@@ -84,7 +84,7 @@ end
 local function hooked(generation, kind)
   local list = {}
   for _, hook in ipairs(generation.hooks[kind] or {}) do
-    list[#list + 1] = { name = hook.pattern, where = hook.where }
+    list[#list + 1] = { name = hook.pattern, where = hook.where, is_module = hook.module ~= nil }
   end
   return list
 end
@@ -161,7 +161,7 @@ local function hooks(generation, say, follow, publish, modules)
   table.move(modules, 1, #modules, #published + 1, published)
   local function judge(what, list, others)
     for _, item in ipairs(list) do
-      if not others.unread and not overlaps_some(item, others) then
+      if not (others.unread or item.is_module or overlaps_some(item, others)) then
         say('%s: %s "%s" matches no channel of this app%s', item.where, what, item.name,
           meant(item, others))
       end
