@@ -93,6 +93,23 @@ describe("sluice test", function()
     assert.equal(130, p:wait(10))
   end)
 
+  it("takes what it writes into a file there for no change", function()
+    local log = folder .. "/w.log"
+    local p = process.spawn({ "sh", "-c", ("exec %s test --watch app_spec.lua >w.log 2>&1"):format(COMMAND) },
+      { dir = folder })
+    local function says(pattern)
+      return deadline.eventually(function() return (process.read_file(log) or ""):find(pattern) end, 20, pattern)
+    end
+    says("1 success.*waiting for a change")
+    process.write_file(folder .. "/app.lua", (APP:gsub('"hi"', '"ho"')))
+    says("app.lua has changed\n.*1 failure.*waiting for a change")
+    process.write_file(folder .. "/app.lua", APP)
+    says("1 failure.*app.lua has changed\n.*1 success.*waiting for a change")
+    assert.is_nil(process.read_file(log):find("w.log has changed", 1, true))
+    p:signal("INT")
+    assert.equal(130, p:wait(10))
+  end)
+
   -- As `luarocks --local install busted` leaves it, where Debian's is not on the path.
   it("finds a busted that was installed for this user alone", function()
     local base, tree = folder .. "/base", folder .. "/user/.luarocks"

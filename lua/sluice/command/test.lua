@@ -45,12 +45,22 @@ local function look_at(name, lfs)
   return seen
 end
 
+-- What we write into ourselves is no change: `sluice test --watch >log` in the app's folder.
+local function is_output(name, lfs)
+  local a = lfs.attributes(name)
+  for fd = 1, 2 do
+    local own = lfs.attributes("/dev/fd/" .. fd)
+    if a and own and a.ino == own.ino and a.dev == own.dev then return true end
+  end
+  return false
+end
+
 local function look(lfs)
   local names, message = core.list_files(".")
   if not names then return nil, message end
   local files = {}
   for _, name in ipairs(names) do
-    if is_of_interest(name) then files[name] = look_at(name, lfs) end
+    if is_of_interest(name) and not is_output(name, lfs) then files[name] = look_at(name, lfs) end
   end
   return files
 end
