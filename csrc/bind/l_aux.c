@@ -288,17 +288,18 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
     return spec;
 }
 
-/* { feed = { type =, closes = } }: the plan is that of a feed. */
+/* { feed = { type =, closes = } }: the plan is that of a feed. What 'closes' lies in stays on
+ * the stack. */
 static struct feed_spec check_feed(lua_State *L, int index) {
     struct feed_spec feed = {.kind = FEED_NONE};
+    int at = lua_gettop(L) + 1;
     if (lua_getfield(L, index, "feed") == LUA_TTABLE) {
-        int at = lua_gettop(L);
         feed.type = lx_field_slice(L, at, "type");
         feed.kind = feed_kind_of(feed.type);
         feed.closes = field_list(L, at, "closes");
         feed.wait_ms = (uint32_t)(lx_field_number(L, at, "wait", FEED_WAIT_S) * 1000);
     }
-    lua_pop(L, 1);
+    lua_remove(L, at);
     return feed;
 }
 

@@ -3,7 +3,6 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
-#include "base/planted.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -100,7 +99,6 @@ static int on_close(sqlite3_file *file) {
 /* ---- What does not -------------------------------------------------------------------- */
 
 static int on_control(sqlite3_file *file, int op, void *arg) {
-    if (PLANTED(221)) flush(file);
     return CALL(file, xFileControl, op, arg);
 }
 

@@ -307,17 +307,14 @@ static void say_unwritten(struct store *s) {
 
 void group_begin(struct store *s) {
     struct group *g = &s->group;
-    const char *trouble = group_place_trouble(s);
     g->is_begun = true;
-    g->is_refused = trouble != NULL;
-    if (trouble) group_trouble(s, TROUBLE_COMMIT, trouble, 0);
-    else g->err = begin(s);
-    if (!trouble && g->err == 0) g->err = write_ops(s);
+    g->err = begin(s);
+    if (g->err == 0) g->err = write_ops(s);
 }
 
 bool group_is_open(const struct store *s) {
     const struct group *g = &s->group;
-    return g->n > 0 && !goes_alone(g->ops[0]) && !g->is_refused && g->err == 0;
+    return g->n > 0 && !goes_alone(g->ops[0]) && g->err == 0;
 }
 
 bool group_join(struct store *s) {
@@ -329,12 +326,14 @@ bool group_join(struct store *s) {
     return g->n > before;
 }
 
+/* What has happened to the folder is looked for as late as can be. */
 static enum group_result write_group(struct store *s) {
     struct group *g = &s->group;
-    if (g->is_refused) return GROUP_FAILED;
     if (g->err == 0) g->err = end(s);
-    if (g->err == 0) return commit(s);
-    say_unwritten(s);
+    const char *trouble = group_place_trouble(s);
+    if (g->err == 0 && !trouble) return commit(s);
+    if (trouble) group_trouble(s, TROUBLE_COMMIT, trouble, 0);
+    else say_unwritten(s);
     roll_back(s);
     return GROUP_FAILED;
 }

@@ -33,9 +33,8 @@ struct group {
     int64_t began_us;  /* [lock] */
     int64_t waited_us; /* for ops that may join it */
     int64_t due_us;    /* without threads */
-    bool is_begun;     /* its transaction is open, or it cannot be written: */
-    bool is_refused;   /* something is wrong with the folder */
-    int err;           /* of an op, or of the transaction */
+    bool is_begun;     /* its transaction was opened, unless there is an error: */
+    int err;           /* ... of that, or of an op */
     bool is_written;   /* its result is known, or is in doubt */
     struct head next;  /* what the head row is with it */
     bool was_full;     /* its commit failed for want of room alone */

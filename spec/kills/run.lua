@@ -32,7 +32,9 @@ function run.rng(seed)
 end
 
 -- Below the ports that the system gives to outgoing connections: one of those could connect to itself.
-local function free_port(rng)
+-- Not drawn from the seed: another run of it may go on beside this one.
+local function free_port()
+  local rng = run.rng(socket.gettime() * 1e6 // 1 | 0)
   while true do
     local port = 12000 + rng(18000)
     local sock = socket.bind("127.0.0.1", port)
@@ -62,7 +64,7 @@ end
 
 function run.new(o)
   local self = setmetatable({ o = o, rng = run.rng(o.seed), runs = {}, disk = disk_fails.new() }, Run)
-  self.port = o.port or free_port(self.rng)
+  self.port = o.port or free_port()
   people(self, o)
   return self
 end

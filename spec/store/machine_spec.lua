@@ -10,7 +10,7 @@ local HUNT = 1500
 
 -- The first seed that shows a bug, where that is not 1: it is tried before all others.
 local KNOWN = { [204] = 3, [205] = 2, [206] = 3, [207] = 2, [208] = 9, [209] = 12, [210] = 9, [212] = 3, [214] = 68,
-  [216] = 16, [218] = 2, [219] = 8, [220] = 4, [221] = 133, [222] = 115 }
+  [216] = 16, [218] = 2, [219] = 8, [220] = 4, [222] = 115 }
 
 local function hunt(bug, first, last)
   return planted.run("spec/store/hunt.lua", tostring(bug), tostring(first), tostring(last))

@@ -21,7 +21,6 @@ return {
   [218] = "a commit that fails counts as stored",
   [219] = "a commit that takes too long is dropped",
   [220] = "a conversion shares a group",
-  [221] = "pages of the file are written where SQLite asks for no error",
   [222] = "the log is copied into the file as a failed sync has left it",
   [223] = "those that join a group are numbered as its first",
 }

@@ -95,9 +95,10 @@ local function adopt_floors(m, held, first)
 end
 
 -- Idempotency keys that another candidate has: what was in flight may leave nothing else behind, so
--- that the first answer tells.
-local function keys_of(candidates, m)
+-- that the first answer tells. Until that comes they stay so.
+local function keys_of(candidates, m, before)
   local unsure = {}
+  for key, seq in pairs(before) do unsure[key] = not m.keys[key] and seq or nil end
   for _, other in ipairs(candidates) do
     for key, seq in pairs(other.keys) do unsure[key] = not m.keys[key] and seq or nil end
   end
@@ -114,7 +115,7 @@ function World:compare_start(candidates)
     if self.begins > 1 then adopt_floors(m, held, self.s.start.first) end
     expected[#expected + 1] = text_of(m)
     if text == expected[#expected] then
-      self.truth, self.unsure = m, keys_of(candidates, m)
+      self.truth, self.unsure = m, keys_of(candidates, m, self.unsure)
       return
     end
   end
