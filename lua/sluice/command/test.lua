@@ -36,31 +36,33 @@ local function is_of_interest(name)
   return true
 end
 
+local function identity(a) return a.dev .. ":" .. a.ino end
+
+-- What we write into ourselves is no change: `sluice test --watch >log` in the app's folder.
+local function outputs(lfs)
+  local own = {}
+  for fd = 1, 2 do
+    local a = lfs.attributes("/dev/fd/" .. fd)
+    if a then own[identity(a)] = true end
+  end
+  return own
+end
+
 -- What a file looks like from outside; with its text while it is young.
-local function look_at(name, lfs)
+local function look_at(name, lfs, own)
   local a = lfs.attributes(name)
-  if not a then return nil end
+  if not a or own[identity(a)] then return nil end
   local seen = { mark = ("%d:%d:%d"):format(a.modification, a.size, a.ino) }
   if os.time() - a.modification < YOUNG_SECONDS then seen.text = file.read(name) end
   return seen
 end
 
--- What we write into ourselves is no change: `sluice test --watch >log` in the app's folder.
-local function is_output(name, lfs)
-  local a = lfs.attributes(name)
-  for fd = 1, 2 do
-    local own = lfs.attributes("/dev/fd/" .. fd)
-    if a and own and a.ino == own.ino and a.dev == own.dev then return true end
-  end
-  return false
-end
-
 local function look(lfs)
   local names, message = core.list_files(".")
   if not names then return nil, message end
-  local files = {}
+  local files, own = {}, outputs(lfs)
   for _, name in ipairs(names) do
-    if is_of_interest(name) and not is_output(name, lfs) then files[name] = look_at(name, lfs) end
+    if is_of_interest(name) then files[name] = look_at(name, lfs, own) end
   end
   return files
 end
