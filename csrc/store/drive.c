@@ -173,15 +173,15 @@ void store_hold(struct store *s, bool on) {
     s->is_held = on;
 }
 
-static void begin(struct store *s, int64_t now_us) {
-    s->group.due_us = now_us + s->pace_us;
-    if (s->pace_early) group_write(s);
-}
-
 static void write_held(struct store *s) {
     group_begin(s);
     while (s->pace_joins && group_join(s)) continue;
     group_write(s);
+}
+
+static void begin(struct store *s, int64_t now_us) {
+    s->group.due_us = now_us + s->pace_us;
+    if (s->pace_early) write_held(s);
 }
 
 static bool go_on(struct store *s, int64_t now_us) {

@@ -128,12 +128,6 @@ static void give_back(struct store *s, struct store_op **ops, uint32_t n,
     if (n > 0) s->calls->done(s->owner, ops, n);
 }
 
-static size_t bytes_of(const struct store_op *op) {
-    if (op->kind == STORE_EVENT) return op->event.data.n + op->event.key.n;
-    if (op->kind == STORE_SET) return op->pair.value.n + op->pair.key.n;
-    return op->kind == STORE_TASK_PUT ? op->task.data.n : 0;
-}
-
 /* A conversion is a group of its own, at its place. [lock] */
 static bool goes_alone(const struct store_op *op) {
     return op->kind == STORE_CONVERT && !PLANTED(220);
@@ -148,8 +142,8 @@ static bool take_one(struct store *s) {
     if (apart || g->bytes >= STORE_GROUP_BYTES_MAX) return false;
     list_remove(&op->node);
     s->n_queued--;
-    s->bytes_queued -= bytes_of(op);
-    g->bytes += bytes_of(op);
+    s->bytes_queued -= store_op_bytes(op);
+    g->bytes += store_op_bytes(op);
     g->ops[g->n++] = op;
     return true;
 }
@@ -307,7 +301,6 @@ static void say_unwritten(struct store *s) {
 
 void group_begin(struct store *s) {
     struct group *g = &s->group;
-    g->is_begun = true;
     g->err = begin(s);
     if (g->err == 0) g->err = write_ops(s);
 }
@@ -346,7 +339,6 @@ static void note_doubt(struct store *s, bool on) {
 }
 
 void group_write(struct store *s) {
-    if (!s->group.is_begun) group_begin(s);
     s->group.result = write_group(s);
     s->group.is_written = true;
     note_doubt(s, s->group.result == GROUP_DOUBT);
@@ -503,7 +495,7 @@ static struct store_op *pop(struct store *s) {
         op = container_of(s->queue.next, struct store_op, node);
         list_remove(&op->node);
         s->n_queued--;
-        s->bytes_queued -= bytes_of(op);
+        s->bytes_queued -= store_op_bytes(op);
     }
     pthread_mutex_unlock(&s->lock);
     return op;

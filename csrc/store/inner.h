@@ -33,8 +33,7 @@ struct group {
     int64_t began_us;  /* [lock] */
     int64_t waited_us; /* for ops that may join it */
     int64_t due_us;    /* without threads */
-    bool is_begun;     /* its transaction was opened, unless there is an error: */
-    int err;           /* ... of that, or of an op */
+    int err;           /* of its transaction, or of an op */
     bool is_written;   /* its result is known, or is in doubt */
     struct head next;  /* what the head row is with it */
     bool was_full;     /* its commit failed for want of room alone */
@@ -114,6 +113,9 @@ struct store {
 
     struct reader reader;
 };
+
+/* What an operation counts for in the queue, and in a group. */
+size_t store_op_bytes(const struct store_op *op);
 
 /* ---- write.c: one operation, in an open transaction ----------------------------------- */
 int write_op(struct store *s, struct store_op *op);

@@ -14,7 +14,7 @@
 
 /* ---- Queue ---------------------------------------------------------------------------- */
 
-static size_t bytes_of(const struct store_op *op) {
+size_t store_op_bytes(const struct store_op *op) {
     if (op->kind == STORE_EVENT) return op->event.data.n + op->event.key.n;
     if (op->kind == STORE_SET) return op->pair.value.n + op->pair.key.n;
     return op->kind == STORE_TASK_PUT ? op->task.data.n : 0;
@@ -32,7 +32,7 @@ int store_submit(struct store *s, struct store_op *op) {
         err = E_BUSY;
     else {
         list_add(&s->queue, &op->node);
-        s->bytes_queued += bytes_of(op);
+        s->bytes_queued += store_op_bytes(op);
         s->n_queued++;
         wakes = s->n_queued == s->wake_at;
     }
@@ -88,7 +88,7 @@ static void judge_queue(struct store *s, int64_t now_us, struct list *failed) {
         list_remove(&op->node);
         list_add(failed, &op->node);
         s->n_queued--;
-        s->bytes_queued -= bytes_of(op);
+        s->bytes_queued -= store_op_bytes(op);
         s->stats.refused++;
     }
 }
