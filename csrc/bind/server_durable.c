@@ -52,7 +52,7 @@ static uint64_t commit(lua_State *L, const struct commit *c, int *n) {
 }
 
 /* server:commit_event(channel, event, text[, key, remove, ttl, update, idempotency, lease, judged,
- * expected, owned]) -> ticket | nil, message, code */
+ * expected, owned, kept]) -> ticket | nil, message, code */
 static int l_commit_event(lua_State *L) {
     struct commit c = {.event = {.channel = lx_checkslice(L, 2),
                                  .name = lx_optslice(L, 3),
@@ -64,7 +64,8 @@ static int l_commit_event(lua_State *L) {
                        .idempotency = lx_optslice(L, 9),
                        .lease = (uint64_t)luaL_optinteger(L, 10, 0),
                        .is_judged = lua_toboolean(L, 11),
-                       .is_owned = lua_toboolean(L, 13)};
+                       .is_owned = lua_toboolean(L, 13),
+                       .is_kept = lua_toboolean(L, 14)};
     int n = 0;
     if (!lua_isnoneornil(L, 12)) c.expected = lx_checkslice(L, 12);
     uint64_t ticket = commit(L, &c, &n);

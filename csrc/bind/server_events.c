@@ -241,7 +241,7 @@ static const char *why_not(const struct lx_server *s, int err) {
     if (err == E_TIMEOUT) return is_shared ? UNKNOWN_THERE : UNKNOWN;
     if (err == E_STORE && is_shared)
         return "Redis does not vouch that it is kept (--cluster-durable): it may come "
-               "all the same; publish again with the same idempotency key";
+               "all the same; do it again, a publish with the same idempotency key";
     return status_text(err);
 }
 

@@ -50,8 +50,8 @@ end)
 
 local t
 
-local function start(durable)
-  t = testing.start({ source = kit.source(SOURCE:format(durable or "nil")) }, { nodes = 3 })
+local function start(durable, flags)
+  t = testing.start({ source = kit.source(SOURCE:format(durable or "nil")) }, { nodes = 3, flags = flags })
   t:advance(12)
 end
 
@@ -98,6 +98,26 @@ end)
     assert.is_true(show(2, "last").percentage >= 16)
     t:advance(20)
     assert.equal("success", status(3, "last"))
+  end)
+
+  it("are kept as --cluster-durable says where they are durable", function()
+    start("true", { cluster_durable = "aof" })
+    begin(1, "a", "count", 6)
+    t:redis { fsync = "everysec" }
+    t:advance(2)
+    for n = 1, 3 do
+      local r = t:node(n):post("/start/count/b")
+      assert.same({ 503, "ESTORE" }, { r.status, r.json.error.code })
+      assert.equal(404, t:node(n):get("/jobs/b").status)
+    end
+    t:redis { fsync = "always" }
+    t:advance(2)
+    begin(2, "b", "count", 2)
+    t:redis { restart = 1 }
+    for n = 1, 3 do t:node(n):crash() end
+    for n = 1, 3 do t:node(n):restart() end
+    t:advance(60)
+    for n = 1, 3 do assert.same({ "success", "success" }, { status(n, "a"), status(n, "b") }) end
   end)
 
   for _, durable in ipairs { "nil", "true" } do

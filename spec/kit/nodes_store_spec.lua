@@ -152,6 +152,48 @@ describe("app:store in a cluster", function()
     assert.same({ 1, 1 }, { get(1, "a"), get(2, "a") })
   end)
 
+  it("is kept as --cluster-durable says, or refused", function()
+    start(2, { flags = { cluster_durable = "aof" } })
+    assert.equal(200, post(1, "/set/a", 1).status)
+    t:redis { restart = true }
+    t:advance(2)
+    assert.same({ 1, 1 }, { get(1, "a"), get(2, "a") })
+    t:redis { fsync = "everysec" }
+    t:advance(2)
+    for _, path in ipairs { "/set/a", "/add/b", "/delete/a" } do
+      local r = post(1, path, 2)
+      assert.same({ 503, "ESTORE" }, { r.status, r.json.error.code })
+      assert.truthy(r.json.error.message:find("does not vouch", 1, true))
+    end
+    assert.same({ 1, 1 }, { get(1, "a"), get(2, "a") })
+    assert.same({ set = true, is = 3 }, post(2, "/later/a", 3).json)
+    t:settle()
+    assert.equal(1, get(2, "a")) -- it went back
+    assert.truthy(table.concat(t:node(2):log("error"), "\n"):find("key 'a' of store 'box' was not stored", 1, true))
+    assert.equal("a=1", t:node(2):get("/all").json.list)
+    t:redis { fsync = "always" }
+    t:advance(2)
+    assert.equal(200, post(1, "/cas/a", { old = 1, new = 4 }).status)
+    assert.equal(4, get(2, "a"))
+  end)
+
+  it("is kept also where a channel is durable, and nobody has said more", function()
+    t = testing.start({ source = kit.source('app:channel("d", { durable = true })\n' .. SOURCE) }, { nodes = 1 })
+    assert.equal(200, post(1, "/set/a", 1).status)
+    t:redis { fsync = "everysec" }
+    t:advance(2)
+    assert.equal(503, post(1, "/set/a", 2).status)
+  end)
+
+  it("is as Redis has it, where nobody has said when it is kept", function()
+    start(1)
+    t:redis { fsync = "everysec" }
+    t:advance(2)
+    assert.equal(200, post(1, "/set/a", 1).status)
+    assert.has_error(function() start(1, { flags = { cluster_durable = "wait:1" } }) end,
+      "testing.start: flags: cluster_durable is aof in a test, whose Redis has no replicas")
+  end)
+
   it("adds and compares on one machine, too", function()
     t = testing.start({ source = kit.source(SOURCE) })
     assert.equal(200, t:post("/add/a", { json = 1 }).status)

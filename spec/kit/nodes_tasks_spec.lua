@@ -20,7 +20,7 @@ local SOURCE = [[
   end)
   app:post("/after", function(req)
     local b = req:json()
-    local id, message, code = app:after(b.seconds, b.task or "silence", b.data, { id = b.id })
+    local id, message, code = app:after(b.seconds, b.task or "silence", b.data, { id = b.id, durable = b.durable })
     return { id = id, code = code, message = message }
   end)
   app:post("/many", function(req)
@@ -36,8 +36,8 @@ local SOURCE = [[
 
 local t
 
-local function start(n, source)
-  t = testing.start({ source = kit.source(source or SOURCE) }, { nodes = n })
+local function start(n, source, flags)
+  t = testing.start({ source = kit.source(source or SOURCE) }, { nodes = n, flags = flags })
   t:advance(4)
 end
 
@@ -127,6 +127,39 @@ describe("tasks of nodes", function()
     t:node(2):restart()
     t:advance(70)
     assert.equal(1, #events(1, "silence"))
+  end)
+
+  it("are kept as --cluster-durable says where they are durable", function()
+    start(2, nil, { cluster_durable = "aof" })
+    assert.equal("d", after(1, { seconds = 10, id = "d", durable = true, data = { n = 1 } }).id)
+    t:redis { fsync = "everysec" }
+    t:advance(2)
+    assert.equal("ESTORE", after(2, { seconds = 3, id = "e", durable = true }).code)
+    assert.equal("ESTORE", after(2, { seconds = 3, id = "d" }).code) -- it would be there no more
+    assert.is_nil(t:post("/cancel", { json = { id = "d" } }).json.was)
+    assert.equal("p", after(2, { seconds = 3, id = "p", data = { n = 2 } }).id)
+    t:advance(5)
+    local ran = events(1, "silence")
+    assert.same({ 1, 2 }, { #ran, ran[1].n })
+    t:redis { fsync = "always" }
+    t:advance(2)
+    assert.is_true(t:post("/cancel", { json = { id = "d" } }).json.was)
+    t:advance(60)
+    assert.equal(1, #events(2, "silence"))
+  end)
+
+  it("that are durable end when Redis keeps that, too", function()
+    start(2, nil, { cluster_durable = "aof" })
+    after(1, { seconds = 5, durable = true, data = { n = 1 } })
+    t:redis { fsync = "everysec" }
+    t:advance(10)
+    assert.equal(1, #events(1, "silence"))
+    t:redis { fsync = "always" }
+    t:advance(5)
+    local lead = leader { 1, 2 }
+    t:node(lead):crash()
+    t:advance(120)
+    assert.equal(1, #events(lead % 2 + 1, "silence"))
   end)
 
   it("run each of a thousand at least once while leaders die", function()

@@ -4,6 +4,7 @@
 ---   c:state(i) -> "live"       what node i says of itself, and the whole table
 ---   c:wait_live()              until all are
 ---   c:more(options)            one more node;  c:stop() ends all
+--- `power`: as spec.support.redis has it.
 --- `to`: called with the number of a node, returns the port that it takes for that of Redis.
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
@@ -38,7 +39,8 @@ end
 --- `n` nodes, 2 without it.
 function nodes.start(options)
   local self = setmetatable({ options = options }, Nodes)
-  self.redis = redis.start { tcp = true, config = options.config or { appendonly = "yes", appendfsync = "always" } }
+  self.redis = redis.start { tcp = true, power = options.power,
+    config = options.config or { appendonly = "yes", appendfsync = "always" } }
   for _ = 1, options.n or 2 do self:more() end
   return self
 end

@@ -90,6 +90,7 @@ struct commit {
     bool is_judged; /* in a cluster: only while it has this value; p NULL: none */
     struct slice expected;
     bool is_owned;            /* in a cluster: it goes when this node dies */
+    bool is_kept;             /* in a cluster: as if its channel were durable */
     struct slice idempotency; /* empty: none */
     uint64_t lease; /* in a cluster: of who leads, for which alone it is; 0: none */
 };

@@ -60,7 +60,7 @@ static struct shared_publish *new_publish(const struct commit *c,
     list_init(&out->node);
     out->lives_ms = e->ttl_ms;
     out->inner.publish.lease = c->lease;
-    out->inner.publish.durable = p->durable;
+    out->inner.publish.durable = p->durable || c->is_kept;
     out->channel_hash = map_hash(e->channel);
     out->inner.event = (struct script_event){
         .kind = letter_of(p),

@@ -57,7 +57,7 @@ function cluster.settings(path, bytes)
     { "cluster_key", path, nil, "<file>", "its private key" },
     { "cluster_sni", word, nil, "<name>", "what the certificate of Redis is for, if not the host" },
     { "cluster_durable", durable, nil, "<aof|wait:N>",
-      "when durable = true is kept: on the disk of Redis, or on N replicas" },
+      "when what is durable is kept: on the disk of Redis, or on N replicas" },
     { "cluster_safe", safe, nil, "<aof>", "Redis writes to its disk first; CONFIG is forbidden" },
     { "cluster_feed", bytes(FEED_LEAST), nil, "<size>", "what Redis keeps for nodes that lag" },
     { "cluster_node", node, nil, "<name>", "what this node is called; default: the host's name" },

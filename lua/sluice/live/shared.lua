@@ -24,7 +24,7 @@ end
 -- @treturn boolean|nil true, or nil, message, code
 function shared.open(runtime, settings)
   local place = settings.cluster
-  local keeps = place.on_disk or place.replicas
+  local keeps = place.on_disk == true or place.replicas ~= nil
   -- For a reload.
   function runtime.stored.opener(generation)
     local why = obstacle(generation, keeps)
@@ -36,7 +36,8 @@ function shared.open(runtime, settings)
   local opened, message, code = runtime.server:cluster_open(settings.cluster)
   if not opened then return nil, message, code end
   runtime.is_shared, runtime.node = true, settings.cluster.node
-  runtime.stores, runtime.tasks.shared = shared_stores.new(runtime), shared_tasks.new(runtime)
+  runtime.stores = shared_stores.new(runtime, keeps)
+  runtime.tasks.shared = shared_tasks.new(runtime)
   runtime.stores:warm(runtime.generation)
   hooks.hear(runtime, runtime.generation)
   return true

@@ -22,8 +22,11 @@ shared_stores.TASKS = TASKS
 shared_stores.POLICY = { pattern = channels.STORES .. "*", history = "latest", ttl = false,
   max_keys = MOST - 1, shared = true, denies = true }
 
-function shared_stores.new(runtime)
-  return setmetatable({ runtime = runtime, pending = {}, channels = {} }, Stores)
+--- Make them.
+-- @tparam sluice.Runtime runtime
+-- @tparam boolean keeps --cluster-durable says when Redis has kept something: it holds for stores
+function shared_stores.new(runtime, keeps)
+  return setmetatable({ runtime = runtime, keeps = keeps, pending = {}, channels = {} }, Stores)
 end
 
 local function hex(bytes)
@@ -86,8 +89,9 @@ end
 -- @tparam string|nil text nil: delete
 -- @tparam boolean waits
 -- @tparam[opt] table expected { text = }: only while the key has this text, or is not there
+-- @tparam[opt] boolean passing it need not be kept as --cluster-durable says
 -- @treturn boolean|nil true, or nil, message, code ("ECONFLICT": it has another one)
-function Stores:write(what, name, key, text, waits, expected)
+function Stores:write(what, name, key, text, waits, expected, passing)
   local stored = self.runtime.stored
   if waits then stored:need_wait(what) end
   if #key > KEY_MAX then
@@ -99,7 +103,8 @@ function Stores:write(what, name, key, text, waits, expected)
   local ticket
   local fiber = self.runtime.scheduler.current
   ticket, message, code = self.runtime.server:commit_event(channel, EVENT, text or "", key,
-    text == nil, 0, false, nil, fiber and fiber.lease, expected ~= nil, expected and expected.text)
+    text == nil, 0, false, nil, fiber and fiber.lease, expected ~= nil, expected and expected.text,
+    false, self.keeps and not passing)
   if not ticket then return nil, ("store '%s': %s"):format(name, message), code end
   local hide = expected and function() end or show(self, name, key, text)
   local ok

@@ -49,6 +49,12 @@ local function has_room(self)
   return self.count <= PENDING_MAX
 end
 
+-- Whether the one of a text is.
+local function is_durable(text)
+  local value = text and json.decode(text)
+  return type(value) == "table" and value.durable == true
+end
+
 --- As live tasks have it (app/tasks.lua); options are read.
 function Tasks:add(seconds, task, data, o)
   local stores, id, text = self.runtime.stores, o.id or core.id(), ""
@@ -69,7 +75,8 @@ function Tasks:add(seconds, task, data, o)
     mark = core.id() })
   local ok
   local waits = o.wait and self.runtime.scheduler:can_wait()
-  ok, message, code = stores:write(("task '%s'"):format(task), STORE, id, value, waits)
+  ok, message, code = stores:write(("task '%s'"):format(task), STORE, id, value, waits, nil,
+    not (o.durable or is_durable(before)))
   if not ok then return nil, message, code end
   tell(self, id, {}, waits)
   return id
@@ -83,7 +90,8 @@ function Tasks:cancel(id, o)
   if text == nil then return false end
   local ok
   local waits = o.wait and self.runtime.scheduler:can_wait()
-  ok, message, code = stores:write("the end of a task", STORE, id, nil, waits)
+  ok, message, code = stores:write("the end of a task", STORE, id, nil, waits, nil,
+    not is_durable(text))
   if not ok then return nil, message, code end
   tell(self, id, { running = o.running }, waits)
   return true
@@ -111,7 +119,7 @@ local function erase(self, row)
   spawn(self, "the end of a task", false, function()
     while true do
       local ok, _, code = self.runtime.stores:write("the end of a task", STORE, row.id, nil, true,
-        { text = row.text })
+        { text = row.text }, not row.durable)
       if ok or code == "ECONFLICT" then break end
       self.runtime.scheduler:sleep(AGAIN_SECONDS)
     end

@@ -33,12 +33,24 @@ local function overlay(texts)
   return setmetatable(texts, { __index = function(_, path) return (file.read(path)) end })
 end
 
+-- What a node of a cluster under test has for sluice.live.cluster.
+local function of_cluster(given)
+  local flags = { cluster = "unix:///test", cluster_name = "test" }
+  for name, value in pairs(given) do flags[name] = value end
+  local durable = flags.cluster_durable
+  if durable ~= nil and durable ~= "aof" then
+    error("testing.start: flags: cluster_durable is aof in a test, whose Redis has no replicas", 0)
+  end
+  return flags
+end
+
 local function settings_of(options)
   local known = {}
   for _, row in ipairs(config.SETTINGS) do known[row[1]] = true end
-  check_names("testing.start: flags", options.flags or {}, known)
+  local flags = options.flags or {}
+  check_names("testing.start: flags", flags, known)
   local env = options.env or {}
-  local settings, message = config.resolve(options.flags or {},
+  local settings, message = config.resolve(options.nodes and of_cluster(flags) or flags,
     { log_level = "off", io_uring = "off" }, function(name) return env[name] end)
   if not settings then error("testing.start: " .. message, 0) end
   settings.socket, settings.log_level = "none", "off"
@@ -109,10 +121,10 @@ end
 
 -- A node of a cluster, whose Redis is the test's (network.lua).
 function Inside:join()
-  if shared.has_durable(self.runtime.generation) then self.cluster.network:keep_all() end
+  local keeps = self.settings.cluster.on_disk or shared.has_durable(self.runtime.generation)
+  if keeps then self.cluster.network:keep_all() end
   local joined, message = shared.open(self.runtime, { cluster = { by_hand = true, path = "test",
-    on_disk = true,
-    name = "test", node = "node " .. self.number, feed = FEED } })
+    on_disk = keeps, name = "test", node = "node " .. self.number, feed = FEED } })
   if not joined then error("testing.start: nodes: " .. message, 0) end
 end
 

@@ -158,7 +158,7 @@ local function turn(self, node)
   return moved
 end
 
---- An app with durable channels is in the test: its Redis is as its operator has to have it.
+--- Something has to be durable: Redis is as an operator has to have it then.
 function Network:keep_all()
   self.redis.config.appendfsync = self.fsync or "always"
 end
