@@ -245,12 +245,12 @@ static int put_mark(char *text, const struct head *head) {
     return (int)(at - text) + 10;
 }
 
-void folder_mark(const struct folder *f, const struct head *head) {
+int folder_mark(const struct folder *f, const struct head *head) {
     char text[MARK_BYTES];
     int n = put_mark(text, head);
-    /* When that fails a loss may not be noticed, which a commit must not fail for. */
     ssize_t done = pwrite(f->lock, text, (size_t)n, MARK_AT);
-    (void)done;
+    if (done == n) return 0;
+    return done < 0 ? -errno : -ENOSPC; /* a part of it had room */
 }
 
 bool folder_marked(const struct folder *f, struct head *out) {

@@ -48,7 +48,7 @@ void folder_note(struct folder *f);
 
 /* The mark of the last run; false: there is none, or it is not whole. */
 bool folder_marked(const struct folder *f, struct head *out);
-void folder_mark(const struct folder *f, const struct head *head);
+int folder_mark(const struct folder *f, const struct head *head); /* 0, or -errno */
 
 /* Whether the disk has room for more than a commit or two. */
 bool folder_has_room(const struct folder *f);

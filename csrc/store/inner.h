@@ -102,6 +102,7 @@ struct store {
         probe_us; /* [lock] the head row is not written before, when that has failed */
     int64_t pace_us;
     bool pace_early, pace_joins, is_held;
+    bool mark_told;    /* the log has it that the mark cannot be written */
     uint32_t expected; /* ops that are likely to come: those of the last group */
     uint32_t wake_at;  /* [lock] ops that the thread wants to be woken for */
     int64_t commit_us; /* how long the last commit took */
@@ -144,7 +145,7 @@ void convert_report(const struct store *s);
 /* The head that was found, against the mark. */
 void lost_look(struct store *s, struct head *found);
 int lost_report(struct store *s); /* to the readers of durable channels */
-void lost_mark(const struct store *s);
+void lost_mark(struct store *s);
 
 /* ---- retain.c: steps of at most *budget rows ------------------------------------------- */
 int retain_channel(struct store *s, struct record *r, uint32_t *budget);

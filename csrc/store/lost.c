@@ -5,13 +5,24 @@
  * states and patterns, which have no rows, get a floor. [the thread of store_begin] */
 #include "base/log.h"
 #include "base/pattern.h"
+#include "base/status.h"
 #include "store/inner.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-void lost_mark(const struct store *s) {
-    if (!s->disk) folder_mark(&s->folder, &s->head);
+/* A commit must not fail for it. */
+void lost_mark(struct store *s) {
+    int err = s->disk ? 0 : folder_mark(&s->folder, &s->head);
+    if (err == 0 || s->mark_told) return;
+    s->mark_told = true;
+    log_printf(LOG_WARN,
+               "store: %s/lock cannot be written: %s. What was answered is stored, but "
+               "the next start does not notice whether the file has it still: %s, and "
+               "the next commit writes it again",
+               s->folder.path, status_text(err),
+               err == -EIO ? "see the system's log" : "make room");
 }
 
 void lost_look(struct store *s, struct head *found) {

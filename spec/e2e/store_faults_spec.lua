@@ -178,6 +178,30 @@ describe("a disk", function()
       "full[^\n]*make room")
   end)
 
+  it("that does not take the mark of the last commit, which is told once in each run", function()
+    disk = disk_fails.new()
+    local known, n = {}, 0
+    local function publish_one(s)
+      n = n + 1
+      local r = post(s, "/one/" .. n)
+      assert.equal(202, r.status, r.body)
+      known[tostring(n)] = json.decode(r.body).id
+    end
+    for _, case in ipairs { { disk_fails.ENOSPC, "make room" }, { disk_fails.EIO, "see the system's log" } } do
+      local s = start()
+      publish_one(s)
+      assert.falsy(s.log():find("lock cannot be written", 1, true))
+      disk.set { lock_error = case[1] }
+      for _ = 1, 3 do publish_one(s) end
+      s.wait_log("warn[^\n]*/lock cannot be written: [^\n]*" .. case[2])
+      assert.equal(1, select(2, s.log():gsub("lock cannot be written", "")))
+      disk.set {}
+      publish_one(s)
+      s.kill()
+    end
+    check(start { env = {} }, known)
+  end)
+
   it("that fails to sync", function()
     disk = disk_fails.new()
     local s = start()

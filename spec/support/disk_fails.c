@@ -1,5 +1,5 @@
 /* For LD_PRELOAD: writes and syncs of a store's files fail, hang, or are the process's last, as
- * the file $DISK_FAILS says: eight 32-bit numbers, mapped, so that a spec changes them while the
+ * the file $DISK_FAILS says: nine 32-bit numbers, mapped, so that a spec changes them while the
  * server runs; see disk_fails.lua. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,6 +18,7 @@ struct wanted {
     int32_t sync_error, sync_every;
     int32_t sync_ms;       /* a sync takes so long more */
     int32_t die_in;        /* SIGKILL at the n-th write or sync from now, half done */
+    int32_t lock_error;    /* errno of each write to the folder's file lock */
     int32_t writes, syncs; /* how many have failed */
 };
 
@@ -32,13 +33,17 @@ __attribute__((constructor)) static void begin(void) {
     close(fd);
 }
 
-static int is_store(int fd) {
+static int is_named(int fd, const char *name) {
     char link[64], path[512];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
     if (n <= 0) return 0;
     path[n] = 0;
-    return strstr(path, "/sluice.db") && !strstr(path, "-shm");
+    return strstr(path, name) && !strstr(path, "-shm");
+}
+
+static int is_store(int fd) {
+    return is_named(fd, "/sluice.db");
 }
 
 static int is_due(int32_t every, int32_t *n) {
@@ -58,6 +63,10 @@ typedef ssize_t pwrite_fn(int fd, const void *p, size_t n, off64_t at);
 
 static ssize_t do_write(const char *name, int fd, const void *p, size_t n, off64_t at) {
     pwrite_fn *real = (pwrite_fn *)dlsym(RTLD_NEXT, name);
+    if (wanted->lock_error && is_named(fd, "/lock")) {
+        errno = wanted->lock_error;
+        return -1;
+    }
     if (!is_store(fd)) return real(fd, p, n, at);
     if (is_last()) {
         if (real(fd, p, n / 2, at) >= 0) raise(SIGKILL);

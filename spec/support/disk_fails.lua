@@ -1,18 +1,19 @@
 --- A real disk that fails when it is told to: a library in front of a server's writes and syncs to its
---- store (disk_fails.c).
+--- store, and to the file `lock` beside it (disk_fails.c).
 ---
 ---   local disk = disk_fails.new()                       server.start { env = disk.env }
 ---   disk.set { write_error = 28 }                       every write: ENOSPC
 ---   disk.set { sync_error = 5, sync_every = 3 }         every third sync: EIO
 ---   disk.set { sync_ms = 6000 }                         syncs take long
 ---   disk.set { die_in = 40 }                            the 40th write or sync is the last
+---   disk.set { lock_error = 28 }                        every write to `lock`: ENOSPC
 ---   disk.set {}                                         all is well
 ---   local writes, syncs = disk.failed()
 local process = require("spec.support.process")
 
 local disk_fails = { EIO = 5, ENOSPC = 28, EDQUOT = 122 }
 
-local NAMES = { "write_error", "write_every", "sync_error", "sync_every", "sync_ms", "die_in" }
+local NAMES = { "write_error", "write_every", "sync_error", "sync_every", "sync_ms", "die_in", "lock_error" }
 local FORMAT = "=" .. ("i4"):rep(#NAMES)
 
 local library
