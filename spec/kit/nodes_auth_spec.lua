@@ -29,7 +29,9 @@ local SOURCE = [[
   app:get("/ran", function() return { n = #app:history("ran", { limit = 100 }) } end)
   app:post("/each", auth:limit("each", { rate = 3, per = 60, by = "ip" }), function() return 204 end)
   local all = auth:limit("all", { rate = 3, per = 60, by = "ip", counted = "cluster" })
-  app:post("/all", all, function() return 204 end)]]
+  app:post("/all", all, function() return 204 end)
+  local ten = auth:limit("ten", { rate = 3, per = 10, by = "ip", counted = "cluster" })
+  app:post("/ten", ten, function() return 204 end)]]
 
 local t
 
@@ -364,6 +366,52 @@ describe("auth over nodes", function()
       t:advance(121)
       for n = 1, 3 do assert.equal(204, try(n, "/all")) end
       assert.equal(429, try(1, "/all"))
+    end)
+
+    -- What each node says to who asks now: seconds until it lets them through.
+    local function waits(nodes, path)
+      local list = {}
+      for n = 1, nodes do
+        local r = t:node(n):post(path)
+        assert.equal(429, r.status)
+        list[n] = tonumber(r.headers["Retry-After"])
+      end
+      return list
+    end
+
+    it("say the same time to try again on every node, which lets through then", function()
+      start(3)
+      t:redis { latency = 1 }
+      math.randomseed(5)
+      local refused = 0
+      while refused < 8 do
+        if try(math.random(3), "/ten") == 204 then
+          t:advance(2.5 + math.random()) -- all have heard of it
+        else
+          refused = refused + 1
+          local said = waits(3, "/ten")
+          assert.same({ said[1], said[1] }, { said[2], said[3] })
+          t:advance(said[1] - 1)
+          assert.same({ 1, 1, 1 }, waits(3, "/ten"))
+          t:advance(1)
+          assert.equal(204, try(math.random(3), "/ten"))
+          t:advance(2.5)
+        end
+      end
+    end)
+
+    it("count what is told late where it was, so that nobody waits for it longer", function()
+      start(2)
+      t:advance((60 - t.place:time() % 60 + 54) % 60)
+      t:partition(2)
+      for _ = 1, 3 do assert.equal(204, try(2, "/all")) end
+      t:advance(7) -- the next window
+      t:heal()
+      t:advance(12)
+      local said = waits(2, "/all")
+      assert.equal(said[2], said[1])
+      t:advance(said[1])
+      assert.equal(204, try(1, "/all"))
     end)
 
     it("of failures count over all nodes", function()

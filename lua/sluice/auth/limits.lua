@@ -58,39 +58,53 @@ function limits.who(req, by)
   return "ip " .. network(req.ip)
 end
 
--- The windows of a limit now: { at, n, now, before }.
-local function windows(self, name, per)
+local function new_window() return { n = 0, of = {} } end
+
+-- The windows of a limit now: { from, number, now, before }; and which part of the one of now is
+-- over. They are numbered from the first request on, for all nodes of a cluster from the same time
+-- on: or each would say another time to try again.
+local function windows(self, name, o)
   local state, now = self.state(), sluice.time()
   local w = state[name]
-  if not w or now >= w.at + 2 * per or now < w.at then
-    w = { at = now, n = 0, now = {}, before = {} }
-  elseif now >= w.at + per then
-    w = { at = w.at + per, n = 0, now = {}, before = w.now }
+  local from = o.counted == "cluster" and 0 or w and w.from or now
+  local number, part = math.modf((now - from) / o.per)
+  if not w or w.from ~= from or number < w.number or number > w.number + 1 then
+    if from ~= 0 then from, number, part = now, 0, 0 end
+    w = { from = from, number = number, now = new_window(), before = new_window() }
+  elseif number > w.number then
+    w = { from = from, number = number, now = new_window(), before = w.now }
   end
   state[name] = w
-  return w, (now - w.at) / per
+  return w, part
 end
 
-local function place(w, who)
-  if w.now[who] or w.n < KEYS_MAX then return who end
+local function place(window, who)
+  if window.of[who] or window.n < KEYS_MAX then return who end
   return ("shared %d"):format(crypto.sha256(who):byte() % SHARED)
 end
 
-local function add(w, who, n)
-  if not w.now[who] then w.n = w.n + 1 end
-  w.now[who] = (w.now[who] or 0) + n
+local function add(window, who, n)
+  if not window.of[who] then window.n = window.n + 1 end
+  window.of[who] = (window.of[who] or 0) + n
+end
+
+-- The window that another node has counted in; nil: it is out of sight. Its clock may be ahead.
+local function window_of(w, number)
+  if type(number) ~= "number" or number >= w.number then return w.now end
+  return number == w.number - 1 and w.before or nil
 end
 
 --- A limit of this generation. At the top level of an app.
 function Limits:declare(name, o)
   if o.counted ~= "cluster" then return end
   self.all[name] = o
-  self.shared = self.shared or shared_limits.new(self.app, self.name, function(limit, who, n)
+  local function hear(limit, who, n, number)
     local known = self.all[limit]
     if not (known and type(who) == "string" and math.type(n) == "integer" and n > 0) then return end
-    local w = windows(self, limit, known.per)
-    add(w, place(w, who), n)
-  end)
+    local window = window_of(windows(self, limit, known), number)
+    if window then add(window, place(window, who), n) end
+  end
+  self.shared = self.shared or shared_limits.new(self.app, self.name, hear)
 end
 
 --- Count one, unless that is too often.
@@ -100,10 +114,10 @@ end
 -- @tparam[opt] boolean look do not count
 -- @treturn integer|nil nil, or after how many seconds to try again
 function Limits:hit(name, o, who, look)
-  local w, part = windows(self, name, o.per)
+  local w, part = windows(self, name, o)
   local given = who
-  who = place(w, who)
-  local counted, before = w.now[who] or 0, w.before[who] or 0
+  who = place(w.now, who)
+  local counted, before = w.now.of[who] or 0, w.before.of[who] or 0
   if counted + before * (1 - part) + 1 > o.rate then
     -- when enough of the older window is out of sight: of this one, in the next
     local at = counted + 1 <= o.rate and 1 - (o.rate - counted - 1) / before
@@ -111,8 +125,8 @@ function Limits:hit(name, o, who, look)
     return math.max(1, math.ceil((at - part) * o.per))
   end
   if look then return nil end
-  add(w, who, 1)
-  if o.counted == "cluster" then self.shared:note(name, given) end
+  add(w.now, who, 1)
+  if o.counted == "cluster" then self.shared:note(name, given, w.number) end
 end
 
 return limits

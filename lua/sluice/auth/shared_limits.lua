@@ -17,8 +17,8 @@ local TOLD_MAX, A_TIME = 10000, 500
 
 local function nobody() return false end
 
---- At the top level of an app. `hear` is called with (limit, who, n) for what other nodes let
--- through.
+--- At the top level of an app. `hear` is called with (limit, who, n, number) for what other nodes
+-- let through in the window of that number.
 function shared_limits.new(app, name, hear)
   local channel = name .. "/limits"
   local self = setmetatable({ app = app, channel = channel, telling = false,
@@ -26,7 +26,7 @@ function shared_limits.new(app, name, hear)
   app:channel(channel, { history = 0, read = nobody })
   app:on("heard", channel, function(event)
     if event.missed or event.own or type(event.data) ~= "table" then return end
-    for _, row in ipairs(event.data) do hear(row[1], row[2], row[3]) end
+    for _, row in ipairs(event.data) do hear(row[1], row[2], row[3], row[4]) end
   end)
   return self
 end
@@ -34,8 +34,8 @@ end
 local function some(list)
   local rows = {}
   for limit, all in pairs(list) do
-    for who, n in pairs(all) do
-      rows[#rows + 1] = { limit, who, n }
+    for who, told in pairs(all) do
+      rows[#rows + 1] = { limit, who, told.n, told.number }
       if #rows == A_TIME then return rows end
     end
   end
@@ -45,9 +45,9 @@ end
 local function subtract(s, rows)
   for _, row in ipairs(rows) do
     local all = s.list[row[1]]
-    local left = all[row[2]] - row[3]
-    all[row[2]] = left > 0 and left or nil
-    if left <= 0 then s.n = s.n - 1 end
+    local told = all[row[2]]
+    told.n = told.n - row[3]
+    if told.n <= 0 then all[row[2]], s.n = nil, s.n - 1 end
   end
 end
 
@@ -63,8 +63,8 @@ local function tell(self)
   self.telling = false
 end
 
---- This node has let somebody through.
-function Shared:note(limit, who)
+--- This node has let somebody through, in the window of this number.
+function Shared:note(limit, who, number)
   if not self:is_shared() then return end
   local s = self.state()
   local all = s.list[limit] or {}
@@ -73,7 +73,8 @@ function Shared:note(limit, who)
     if s.n >= TOLD_MAX then return end
     s.n = s.n + 1
   end
-  all[who] = (all[who] or 0) + 1
+  local told = all[who] or { n = 0 }
+  all[who], told.n, told.number = told, told.n + 1, number
   if self.telling then return end
   self.telling = true
   self.app:spawn(function() tell(self) end)
