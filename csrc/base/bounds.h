@@ -239,6 +239,11 @@
 /* Streams served between two looks at the clock, and whether an answer waits to be sent:
  * for that the slice ends at once. */
 #define FLUSH_STREAMS_LOOK 16
+/* While commits are under way, what can wait pauses between pieces of it (run/yield.h). */
+#define YIELD_EVERY_US 50     /* of work */
+#define YIELD_US 50           /* of sleep, at least */
+#define YIELD_PART 4          /* one us of sleep for so many of work, in the long run */
+#define YIELD_CREDIT_US 10000 /* ... and so much at once */
 #define RING_BATCH 128 /* writes that enter the kernel together; more gain no more */
 #define RING_BATCH_BYTES (256 * 1024) /* ... and as many bytes as take half a slice */
 /* Blocks that one flush makes when writes are queued: they live until the results are there.

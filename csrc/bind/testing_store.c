@@ -171,13 +171,14 @@ static int box_gc(lua_State *L) {
     return 0;
 }
 
-/* open{ disk | folder, threads, weak } -> store | nil, why, code */
+/* open{ disk | folder, threads, weak, pages, reserves } -> store | nil, why, code */
 static int l_open(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct store_options o = {.threads = lx_field_bool(L, 1, "threads", false),
                               .weak = lx_field_bool(L, 1, "weak", false),
                               .checkpoint_pages =
                                   (uint32_t)lx_field_number(L, 1, "pages", 0),
+                              .reserves = lx_field_bool(L, 1, "reserves", false),
                               .calls = &calls};
     if (lua_getfield(L, 1, "disk") != LUA_TNIL) o.disk = check_disk(L, -1);
     if (lua_getfield(L, 1, "folder") != LUA_TNIL) o.folder = lua_tostring(L, -1);

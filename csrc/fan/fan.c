@@ -361,6 +361,7 @@ static void serve_ready(struct fan *fan, struct slice_left *left) {
     while (!list_empty(&turn) && goes_on(fan, left)) {
         struct stream *s = container_of(turn.next, struct stream, ready);
         list_remove(&s->ready);
+        if (fan->yield) yield_if_urgent(fan->yield);
         serve(fan, s, false);
     }
     list_take_all(&fan->ready, &turn);

@@ -13,6 +13,7 @@
 #include "fan/lineage.h"
 #include "fan/tick.h"
 #include "run/loop.h"
+#include "run/yield.h"
 
 struct stream;
 struct loss;
@@ -71,6 +72,7 @@ struct fan {
     struct list tallies; /* counts that were not reported to the app yet; see tally.h */
     const struct fan_ops *ops; /* NULL: there are no streams */
     const atomic_bool *called; /* its thread has other things to do; NULL: never */
+    struct yield *yield;       /* its thread's; NULL: it never gives way */
     int64_t now_ms;            /* monotonic; set by the owner before each turn */
     int64_t
         drained_ms; /* monotonic, in a drain: from then on a server may listen here again */

@@ -62,6 +62,7 @@ struct hub {
     struct loop *app;
     struct lane *lanes[IO_THREADS_MAX];
     unsigned n_lanes;
+    atomic_uint commits; /* [app] under way: what can wait pauses, see run/yield.h */
     /* News of clients that need not be reported: wakes no thread, is taken at the end of any turn
      * and before the clients are looked at. */
     struct mailbox deferred;

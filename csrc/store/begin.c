@@ -31,6 +31,7 @@ static struct store *new_store(const struct store_options *o) {
     s->is_weak = o->weak;
     s->checkpoint_pages =
         o->checkpoint_pages ? o->checkpoint_pages : STORE_CHECKPOINT_PAGES;
+    s->reserves = o->reserves;
     s->policy_serial = 1;
     s->expected = 1;
     pthread_mutex_init(&s->lock, NULL);
@@ -40,6 +41,7 @@ static struct store *new_store(const struct store_options *o) {
     pthread_condattr_destroy(&attr);
     list_init(&s->queue);
     reader_init(&s->reader);
+    s->reader.yield.urgent = o->urgent;
     return s;
 }
 
@@ -194,6 +196,7 @@ int store_begin(struct store *s, struct store_start *out,
                 const struct store_conversion *now, const char **why) {
     *why = NULL;
     int err = empty_log(s, why);
+    if (err == 0 && s->reserves) db_reserve_log(&s->db, s->checkpoint_pages);
     if (err == 0) err = take_numbers(s, out, why);
     if (err < 0) return err;
     err = records_load(&s->records, &s->db);

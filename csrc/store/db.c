@@ -204,11 +204,13 @@ int db_checkpoint(struct db *db, bool whole) {
     return 0;
 }
 
+#define FRAME_HEAD 24 /* before each page of the log */
+
 /* The log's index lies in memory that all who have the file open share. It begins with a
  * version; at byte 14 is the size of a page (1: 65536), at byte 16 how many frames of the
  * log are valid, each a page behind 24 bytes. */
 uint64_t db_log_bytes(const struct db *db) {
-    enum { INDEX_BYTES = 32768, VERSION = 3007000, HEAD = 32, FRAME_HEAD = 24 };
+    enum { INDEX_BYTES = 32768, VERSION = 3007000, HEAD = 32 };
     sqlite3_file *file = NULL;
     void volatile *index = NULL;
     sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
@@ -241,6 +243,27 @@ int db_log_again(struct db *db) {
     int rc = write_again(log, (sqlite3_int64)size, bytes);
     mem_free(bytes);
     return rc == SQLITE_OK ? 0 : db_fail(db, rc);
+}
+
+static int write_zeros(sqlite3_file *log, sqlite3_int64 size) {
+    char *zeros = mem_try(GATHER_MAX);
+    if (!zeros) return SQLITE_NOMEM;
+    memset(zeros, 0, GATHER_MAX);
+    int rc = SQLITE_OK;
+    for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < size; at += GATHER_MAX)
+        rc = log->pMethods->xWrite(log, zeros, GATHER_MAX, at);
+    mem_free(zeros);
+    return rc == SQLITE_OK ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : rc;
+}
+
+void db_reserve_log(struct db *db, uint32_t pages) {
+    sqlite3_file *log = log_of(db->handle);
+    sqlite3_int64 size = 0;
+    int64_t page = 0;
+    if (!log || db_ask(db, "PRAGMA page_size", &page) < 0) return;
+    if (log->pMethods->xFileSize(log, &size) != SQLITE_OK || size > 0) return;
+    if (write_zeros(log, pages * (FRAME_HEAD + page)) != SQLITE_OK)
+        log->pMethods->xTruncate(log, 0);
 }
 
 int64_t db_changes(const struct db *db) {

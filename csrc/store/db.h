@@ -133,6 +133,10 @@ uint64_t db_log_bytes(const struct db *db);
  * the copy would leave a file without the log that completes it. */
 int db_log_again(struct db *db);
 
+/* Give the log, which is empty, room for so many pages: written over, not appended to. Where
+ * there is not so much room it stays as it is. */
+void db_reserve_log(struct db *db, uint32_t pages);
+
 /* Changes made to this connection's last statement. */
 int64_t db_changes(const struct db *db);
 

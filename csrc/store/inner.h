@@ -70,7 +70,7 @@ struct store {
     const struct store_calls *calls;
     void *owner;
     struct disk *disk;
-    bool has_threads, is_weak;
+    bool has_threads, is_weak, reserves;
     uint32_t checkpoint_pages;
 
     pthread_mutex_t lock;

@@ -312,6 +312,7 @@ static void *run(void *arg) {
         struct store_read *r = reader->closing ? NULL : take(reader);
         pthread_mutex_unlock(&reader->lock);
         if (!r) return NULL;
+        yield_if_urgent(&reader->yield);
         serve(s, r);
     }
 }

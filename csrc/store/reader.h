@@ -4,6 +4,7 @@
 #define SLUICE_STORE_READER_H
 
 #include "base/map.h"
+#include "run/yield.h"
 #include "store/db.h"
 #include "store/read.h"
 
@@ -16,7 +17,8 @@ struct reader {
     uint32_t n;
     bool closing, has_thread;
     pthread_t thread;
-    int64_t pace_us; /* without threads: what a request takes */
+    int64_t pace_us;    /* without threads: what a request takes */
+    struct yield yield; /* its thread's */
 
     pthread_mutex_t gate; /* of the connection: held for one request */
     struct db db;

@@ -23,6 +23,7 @@
 #include "store/op.h"
 #include "store/read.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 struct store;
@@ -66,6 +67,10 @@ struct store_options {
      * it be copied into the file (0: STORE_CHECKPOINT_PAGES). */
     bool weak;
     uint32_t checkpoint_pages;
+    /* The log gets its room when the store begins, as long as there is room: commits then
+     * write over what is there, for which a sync has less to do. */
+    bool reserves;
+    const atomic_uint *urgent; /* pages give way to it, see run/yield.h; NULL */
     const struct store_calls *calls;
     void *owner;
 };

@@ -97,6 +97,17 @@ describe("an I/O error", function()
 end)
 
 describe("a full disk", function()
+  it("without room for the whole log is used as far as there is", function()
+    s:close()
+    disk:set("limit", #disk:read("sluice.db") + 200000)
+    s = open { reserves = true } -- 8 MB
+    assert.is_true(#disk:read("sluice.db-wal") < 100000)
+    local answers = publish(5, "few")
+    for _, answer in pairs(answers) do assert.equal("stored", answer) end
+    disk:set("limit", 0)
+    compare(answers, "a log without its room")
+  end)
+
   it("refuses until there is room again, without a restart", function()
     disk:set("limit", #disk:read("sluice.db") + #disk:read("sluice.db-wal") + 60000)
     local answers, refused = publish(60, "full"), 0

@@ -176,6 +176,18 @@ describe("the data folder", function()
     assert.equal("stored", answer(s, s:event("log", "b")))
   end)
 
+  it("has a log whose room is there before the first commit, and is written over", function()
+    local options = { threads = true, pages = 50, reserves = true }
+    local function log_size() return lfs.attributes(folder .. "/sluice.db-wal", "size") end
+    local s = open(nil, options)
+    local size = log_size()
+    assert.is_true(size >= 50 * 4096)
+    for i = 1, 100 do assert.equal("stored", answer(s, s:event("log", "e" .. i))) end
+    assert.equal(size, log_size())
+    sh("cp -r " .. folder .. " " .. top .. "/copy") -- as a process that is killed leaves it
+    assert.equal(100, #open(top .. "/copy", { pages = 50, reserves = true }):history("log"))
+  end)
+
   it("whose lock was removed takes nothing more, and leaves the file to who has it now", function()
     local s = open(nil, { threads = true })
     assert.equal("stored", answer(s, s:event("log", "a")))

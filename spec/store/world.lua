@@ -40,7 +40,7 @@ function World.new(seed)
   stored.at(1000000)
   return setmetatable({
     disk = stored.disk(seed), policies = draw_policies(), truth = model.new(), outstanding = {}, reads = {},
-    memory = {}, unsure = {}, highest = 0, n = 0, doomed = {}, rows = {},
+    memory = {}, unsure = {}, highest = 0, n = 0, doomed = {}, rows = {}, reserves = chance(0.5),
   }, World)
 end
 
@@ -147,7 +147,8 @@ function World:try_open()
   for _, name in ipairs(NAMES) do
     if self.policies[name].durable then changes[#changes + 1] = { name = name, newest = 0 } end
   end
-  local s, why = stored.open({ disk = self.disk, pages = 30 }, self.policies, { changes = changes })
+  local s, why = stored.open({ disk = self.disk, pages = 30, reserves = self.reserves }, self.policies,
+    { changes = changes })
   if s then return s end
   if not (self.disk:is_dead() or self.troubled) then self:fault("it does not open: %s", why) end
 end

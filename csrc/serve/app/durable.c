@@ -154,6 +154,8 @@ int durable_open(struct server *s, const struct durable_place *place,
                               .disk = place->disk,
                               .threads = d->has_threads,
                               .weak = place->weak,
+                              .reserves = place->folder != NULL,
+                              .urgent = d->has_threads ? &s->hub.commits : NULL,
                               .calls = &calls,
                               .owner = d};
     if (s->fan.chans.policies.set)
@@ -307,7 +309,9 @@ int durable_submit(struct server *s, struct durable_op *op, uint64_t *ticket) {
     op->number = ++d->submitted;
     op->ticket = *ticket = tickets_take(&d->tickets);
     int err = d->is_running ? store_submit(d->store, &op->op) : E_STORE;
-    if (err < 0) {
+    if (err == 0) {
+        atomic_fetch_add_explicit(&s->hub.commits, 1, memory_order_relaxed);
+    } else {
         d->submitted--;
         tickets_give_back(&d->tickets, op->ticket);
         durable_free_op(op);
@@ -471,6 +475,7 @@ void app_on_stored(void *owner, struct message *m) {
     if (op->change) durable_end_change(s, op, err);
     if (!has_answer) answer(s, op, err, true);
     tickets_give_back(&s->durable->tickets, op->ticket);
+    atomic_fetch_sub_explicit(&s->hub.commits, 1, memory_order_relaxed);
     durable_note_done(s, op);
     durable_free_op(op);
 }

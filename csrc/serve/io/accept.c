@@ -191,6 +191,7 @@ int accept_all(struct accept *a, int max) {
     if (a->io.fd < 0) return 0; /* a rehearsal has none */
     for (int i = 0; i < max; i++) {
         struct in6_addr ip;
+        yield_if_urgent(&a->worker->yield);
         if (a->secure && handshakes_full(a->worker)) return i;
         int fd = take_one(a, &ip);
         if (fd == -EAGAIN) return i;

@@ -393,6 +393,7 @@ static bool may_read(const struct conn *c, int events) {
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev;
     struct conn *c = container_of(io, struct conn, io);
+    yield_if_urgent(&conn_worker(c)->yield);
     if ((events & EV_WRITE) && c->phase == CONN_STREAM) outlet_writable(&c->outlet);
     if (may_read(c, events) && !c->doomed) conn_read(c);
     if (c->phase == CONN_MUX) mux_mark(c);

@@ -204,6 +204,8 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
                                           .ops = &outlet_ops,
                                           .seed = w->random});
     w->fan.called = &w->loop.mailbox.called;
+    w->fan.yield = &w->yield;
+    if (!hub->options.rehearsal) w->yield.urgent = &hub->commits;
     w->fan.latency.into = w->fan.latency_queued.into = &w->lane.counters.latency;
     w->fan.unsent = &w->socks.waiting;
     w->fan.replays = &w->lane.counters.replays;

@@ -14,6 +14,7 @@
 #include "net/sock.h"
 #include "run/loop.h"
 #include "run/wheel.h"
+#include "run/yield.h"
 #include "serve/hub.h"
 #include "serve/io/control.h"
 #include "serve/io/flight.h"
@@ -28,6 +29,8 @@ struct worker {
     pthread_t thread;
     struct fan fan;
     struct wheel wheel;
+    struct yield
+        yield; /* to commits, of what can wait: new connections, requests, catching up */
     struct accept accepts[HANDED_MAX]; /* one, unless sockets were handed over */
     unsigned n_accepts;
     struct control control;
