@@ -26,7 +26,8 @@ function Fleet.channel(_, owner) return "devices/" .. (owner or NOBODY) end
 
 function Fleet:_tell(id, device)
   return self.app:publish(self:channel(device.owner), "device", { deviceId = id, name = device.name,
-    x = device.x, y = device.y, limit = device.limit, clear = device.clear })
+    x = device.x, y = device.y, limit = device.limit, clear = device.clear,
+    version = device.version or 1 })
 end
 
 --- The ids of all devices of an owner.
@@ -51,7 +52,7 @@ end
 function Fleet:add(id, about)
   local row = { name = about.name or id, limit = about.limit,
     clear = about.clear or about.limit - 5, x = about.x or 50, y = about.y or 50,
-    owner = about.owner, key = about.key }
+    owner = about.owner, key = about.key, version = 1 }
   local fine, message, code, field = self.alerts:channel(id)
   if not fine then return nil, message, code, field end
   if self.devices:get(id) then return fit.refuse("id", "there is such a device already") end
@@ -67,15 +68,19 @@ function Fleet:add(id, about)
   return self:_tell(id, row)
 end
 
---- Change the limits of a device; the next reading is judged by them.
+--- Change the limits of a device; the next reading is judged by them. Returns the version that
+--- they are: each change counts it up, so that a page knows what is newer.
 function Fleet:set_limits(id, limit, clear)
   local ok, message, code, field = fit.limits(limit, clear)
   if not ok then return nil, message, code, field end
   local row = self.devices:get(id)
   row.limit, row.clear, row.changed = limit, clear, sluice.time()
+  row.version = (row.version or 1) + 1
   ok, message, code = self.devices:set(id, row)
   if not ok then return nil, message, code end
-  return self:_tell(id, row)
+  ok, message, code = self:_tell(id, row)
+  if not ok then return nil, message, code end
+  return row.version
 end
 
 --- Publish a reading, and judge it unless it is of the past (`timestamp`).

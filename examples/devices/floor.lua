@@ -33,9 +33,9 @@ function floor.routes(app, self, owns)
   app:put("/api/devices/:id/limits", function(req)
     local body = req:json { limit = "number", clear = "number" }
     if not owns(req.user, req.params) then return 404, "no such device" end
-    local ok, message, code, field = self:set_limits(req.params.id, body.limit, body.clear)
-    if not ok then return nil, message, code, field end
-    return 204
+    local version, message, code, field = self:set_limits(req.params.id, body.limit, body.clear)
+    if not version then return nil, message, code, field end
+    return { version = version, limit = body.limit, clear = body.clear }
   end)
   self.alerts:routes("/api/device-alerts", function() return true end) -- `owns` decides
 end

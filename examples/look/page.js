@@ -8,6 +8,8 @@
  */
 import { connect } from "/sluice.js";
 
+const ANSWER_MS = 30 * 1000; // a server answers within these, or is not there
+
 export const byId = (id) => document.getElementById(id);
 
 /** An element: its name, its text or children, and attributes. */
@@ -78,13 +80,25 @@ export function follow(url, on, { live, onReset, onStatus, ...options } = {}) {
   });
 }
 
+/** What JSON says; null when it is none, as a page of a proxy. */
+function parse(text) {
+  try { return JSON.parse(text); } catch { return null; }
+}
+
 /** A request with JSON, and the answer's; throws an Error with the server's words and `status`. */
 export async function ask(method, path, body, headers) {
-  const answer = await fetch(path, { method, body: body && JSON.stringify(body),
-    headers: { ...(body && { "Content-Type": "application/json" }), ...headers } });
-  const text = await answer.text();
-  const data = text ? JSON.parse(text) : null;
-  if (!answer.ok) throw Object.assign(new Error(data?.error?.message ?? answer.statusText), { status: answer.status });
+  let answer, data;
+  try {
+    answer = await fetch(path, { method, body: body && JSON.stringify(body), signal: AbortSignal.timeout(ANSWER_MS),
+      headers: { ...(body && { "Content-Type": "application/json" }), ...headers } });
+    data = parse(await answer.text());
+  } catch {
+    throw new Error("the server does not answer");
+  }
+  if (!answer.ok) {
+    const words = data?.error?.message || answer.statusText || `HTTP ${answer.status}`;
+    throw Object.assign(new Error(words), { status: answer.status });
+  }
   return data;
 }
 

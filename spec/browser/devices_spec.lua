@@ -53,12 +53,52 @@ describe("the devices page", function()
     end
     local one, other = b.open(s.url .. "/?device=rack"), b.open(s.url .. "/?device=rack")
     for _, page in ipairs { one, other } do page.wait("page.chosen === 'rack' && page.devices.get('rack').last", 20) end
-    one.eval("document.querySelector('#limit').focus()")
-    for _ = 1, 4 do one.press("ArrowRight") end
-    one.wait("document.querySelector('#saved').textContent.includes('Saved: alert above 37')", 10)
-    assert.equal("37 °C", one.eval("document.querySelector('#limit').getAttribute('aria-valuetext')"))
-    other.wait("document.querySelector('#limit-text').textContent === '37 °C'", 10)
-    assert.equal("34 °C", other.text("#gap-text"))
+    local function steps(page, key, n)
+      page.eval("document.querySelector('#limit').focus()")
+      for _ = 1, n do page.press(key) end
+    end
+    local function says(page) return page.text("#limit-text") .. " " .. page.text("#gap-text") end
+    steps(one, "ArrowRight", 20)
+    one.wait("document.querySelector('#saved').textContent.includes('Saved: alert above 45')", 10)
+    assert.equal("45 °C", one.eval("document.querySelector('#limit').getAttribute('aria-valuetext')"))
+    other.wait("document.querySelector('#saved').textContent.includes('Changed elsewhere: alert above 45')", 10)
+    assert.equal("45 °C 42 °C", says(other))
+    for _ = 1, 10 do
+      steps(one, "ArrowLeft", 2)
+      steps(other, "ArrowRight", 1)
+    end
+    for _, page in ipairs { one, other } do page.wait("page.devices.get('rack').limits.settled", 10) end
+    local last = b.open(s.url .. "/?device=rack")
+    last.wait("page.chosen === 'rack'", 20)
+    for _, page in ipairs { one, other } do
+      page.wait("(text) => document.querySelector('#limit-text').textContent === text", 10, last.text("#limit-text"))
+      assert.equal(says(last), says(page))
+    end
+    last.close()
+
+    local thumb = one.eval([[() => {
+      const { value, min, max } = document.querySelector("#limit");
+      return (value - min) / (max - min);
+    }]])
+    one.drag("#limit", { thumb, 0.95, thumb }) -- says no "change"
+    one.wait("page.devices.get('rack').limits.settled", 10)
+    steps(other, "ArrowRight", 3)
+    one.wait("(text) => document.querySelector('#limit-text').textContent === text", 10, other.text("#limit-text"))
+    assert.same({}, b.noise())
+
+    local before = says(one)
+    b.offline(true)
+    steps(one, "ArrowRight", 2)
+    one.wait("document.querySelector('#saved').textContent.startsWith('Not saved: the server does not answer')", 10)
+    assert.equal(before, says(one))
+    b.offline(false)
+    for _, page in ipairs { one, other } do
+      page.wait("document.querySelector('#status').dataset.state === 'open'", 30)
+    end
+    steps(one, "ArrowRight", 2)
+    one.wait("document.querySelector('#saved').textContent.startsWith('Saved')", 10)
+    other.wait("(text) => document.querySelector('#limit-text').textContent === text", 10, one.text("#limit-text"))
+    b.noise() -- of the requests that failed
     one.eval("[...document.querySelectorAll('.pin')].find((pin) => pin.textContent.startsWith('Bedroom')).focus()")
     one.press("Enter")
     one.wait("page.chosen === 'bedroom'", 10)

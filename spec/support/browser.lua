@@ -5,6 +5,7 @@
 ---   page.eval("document.title"); page.wait("(n) => window.events.length > n", 10, 3)
 ---   page.text("#cpu"); page.click("#go"); page.fill("#q", "x"); page.screenshot("build/x.png")
 ---   page.press("Enter")                                to what has the focus
+---   page.drag("#limit", { 0.5, 0.9, 0.5 })             by the mouse, over parts of its width
 ---   page.reload(); page.size(390, 844); page.media("dark"); page.close()
 ---   page.freeze(true)                                  nothing of it runs (Chromium only)
 ---   b.noise() -> what pages logged as errors or warnings: { page, kind, text } each
@@ -44,6 +45,7 @@ local function page_of(ask, n)
     return op("fill", { selector = selector, value = value }, seconds or 5)
   end
   function page.press(key) return op("press", { key = key }) end
+  function page.drag(selector, places) return op("drag", { selector = selector, places = places }) end
   function page.screenshot(path, full) return op("screenshot", { path = path, full = full }) end
   function page.reload() return op("reload", {}) end
   function page.size(width, height) return op("size", { width = width, height = height }) end

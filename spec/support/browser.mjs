@@ -65,6 +65,15 @@ const ops = {
   click: (o) => pages[o.page - 1].click(o.selector, { timeout: o.ms }),
   fill: (o) => pages[o.page - 1].fill(o.selector, o.value, { timeout: o.ms }),
   press: (o) => pages[o.page - 1].keyboard.press(o.key).then(() => true),
+  async drag({ page, selector, places }) { // over an element, by the mouse, from place to place: parts of its width
+    const { mouse } = pages[page - 1], box = await pages[page - 1].locator(selector).boundingBox();
+    for (const [i, place] of places.entries()) {
+      await mouse.move(box.x + place * box.width, box.y + box.height / 2);
+      if (i === 0) await mouse.down();
+    }
+    await mouse.up();
+    return true;
+  },
   reload: (o) => pages[o.page - 1].reload({ waitUntil: "load" }).then(() => true),
   media: (o) => pages[o.page - 1].emulateMedia({ colorScheme: o.scheme }).then(() => true),
   size: (o) => pages[o.page - 1].setViewportSize({ width: o.width, height: o.height }).then(() => true),

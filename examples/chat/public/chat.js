@@ -118,6 +118,6 @@ head("chat");
     for (const run of runs.reverse()) watch(run.id);
     update();
   } catch (problem) {
-    setStatus("waiting", `The server does not answer: ${problem.message}`);
+    setStatus("waiting", `Not connected: ${problem.message}`);
   }
 })();

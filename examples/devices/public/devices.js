@@ -1,13 +1,14 @@
 // A house of devices by one stream: where each is, how warm, what is wrong with it, and the limits, which one may change.
 import { draw, range } from "/look/charts.js";
 import { addRow, ask, byId, clock, follow, head, make } from "/look/page.js";
+import { setting } from "/look/setting.js";
 
 const WINDOW_MS = 3 * 60 * 1000;
 const GAP_MS = 15 * 1000; // a longer pause breaks a curve
 const RANKS = ["info", "warning", "high", "critical"];
 const HINT = byId("saved").textContent;
 
-const devices = new Map(); // id -> { id, about, last, points, alerts, pin, row, early: what came before its name }
+const devices = new Map(); // id -> { id, about, limits, said, last, points, alerts, pin, row, early: what came before its name }
 const page = { devices, readings: 0, chosen: null };
 window.page = page; // for whoever looks from the console
 
@@ -27,7 +28,8 @@ function note(text, tone, time) {
 function find(id) {
   let device = devices.get(id);
   if (!device) {
-    device = { id, about: null, last: null, points: [], alerts: new Map(), early: [] };
+    device = { id, about: null, last: null, points: [], alerts: new Map(), early: [], said: HINT };
+    device.limits = limitsOf(device);
     devices.set(id, device);
   }
   return device;
@@ -93,36 +95,52 @@ function summarize() {
 
 // ---- The chosen one ------------------------------------------------------------------------------------
 
-let held = false; // while somebody moves a limit, what comes from elsewhere waits
+const wordsOf = ({ limit, clear }) => `alert above ${brief(limit)}, over at ${brief(clear)}`;
+const TELLS = {
+  saved: (limits) => `Saved: ${wordsOf(limits)}. The next reading is judged by it.`,
+  changed: (limits) => `Changed elsewhere: ${wordsOf(limits)}.`,
+  failed: (limits, problem) => `Not saved: ${problem.message}. It is still: ${wordsOf(limits)}.`,
+};
+
+/** The limits of a device, which other pages change too. */
+function limitsOf(device) {
+  const shown = () => { if (page.chosen === device.id) showChosen(device); };
+  return setting({
+    async save(limits) {
+      const { version, ...value } = await ask("PUT", `/api/devices/${encodeURIComponent(device.id)}/limits`, limits);
+      return { version, value };
+    },
+    show: shown,
+    tell(how, limits, problem) {
+      device.said = TELLS[how](limits, problem);
+      shown();
+    },
+  });
+}
 
 function choose(id) {
-  const before = devices.get(page.chosen);
+  const before = devices.get(page.chosen), device = devices.get(id);
+  before?.limits.release();
   page.chosen = id;
-  held = false;
-  byId("saved").textContent = HINT;
+  device.said = HINT;
   byId("device").hidden = false;
   if (before) show(before);
-  show(devices.get(id));
+  show(device);
 }
 
-function limitsOf(device) {
-  if (!held) return { limit: device.about.limit, clear: device.about.clear };
-  const limit = Number(byId("limit").value);
-  return { limit, clear: Math.round((limit - Number(byId("gap").value)) * 10) / 10 };
-}
-
-function showLimits(device, { limit, clear }) {
-  const slider = byId("limit"), gap = byId("gap");
-  if (!held) {
+function showLimits(device) {
+  const slider = byId("limit"), gap = byId("gap"), { limit, clear } = device.limits.value;
+  if (device.limits.settled) { // its scale stays while somebody moves it
     slider.min = Math.floor(Math.min(limit, device.last?.temperature ?? limit) - 15);
     slider.max = Math.ceil(Math.max(limit, device.last?.temperature ?? limit) + 15);
-    slider.value = limit;
-    gap.value = limit - clear;
   }
+  slider.value = limit;
+  gap.value = limit - clear;
   byId("limit-text").textContent = brief(limit);
   byId("gap-text").textContent = brief(clear);
   slider.setAttribute("aria-valuetext", brief(limit));
   gap.setAttribute("aria-valuetext", `${brief(clear)}, ${short.format(limit - clear)} below the limit`);
+  if (byId("saved").textContent !== device.said) byId("saved").textContent = device.said;
 }
 
 function showHeard(device) {
@@ -131,41 +149,43 @@ function showHeard(device) {
 }
 
 function showChosen(device) {
-  const now = stateOf(device), levels = limitsOf(device), seen = range(device.points), last = device.last;
+  const now = stateOf(device), seen = range(device.points), last = device.last;
   mark(byId("device"), now);
   byId("name").textContent = nameOf(device);
   byId("state").textContent = now.words;
   byId("degrees").textContent = known(last?.temperature) ? tenths.format(last.temperature).replace("-", "−") : "–";
   byId("battery").textContent = known(last?.battery) ? `${Math.round(last.battery)} %` : "mains";
-  drawLine(byId("chart"), device, levels);
+  drawLine(byId("chart"), device, device.limits.value);
   byId("chart").setAttribute("aria-label", seen ? `${nameOf(device)}, from ${degrees(seen.low)} to ${degrees(seen.high)}` : "No reading yet");
   byId("foot").textContent = seen ? `lowest ${degrees(seen.low)} · highest ${degrees(seen.high)}` : "";
-  showLimits(device, levels);
+  showLimits(device);
   showHeard(device);
 }
 
-async function save() {
-  const device = devices.get(page.chosen), limits = limitsOf(device);
-  try {
-    await ask("PUT", `/api/devices/${encodeURIComponent(device.id)}/limits`, limits);
-    byId("saved").textContent = `Saved: alert above ${brief(limits.limit)}, over at ${brief(limits.clear)}. The next reading is judged by it.`;
-    Object.assign(device.about, limits);
-  } catch (problem) {
-    byId("saved").textContent = `Not saved: ${problem.message}`;
-  }
-  held = false;
-  show(device);
+/** What the sliders stand for. The band keeps its width when the limit moves. */
+function levelsFor(id, { limit, clear }) {
+  const to = Number(byId(id).value), exact = (value) => Math.round(value * 1000) / 1000;
+  return id === "limit" ? { limit: to, clear: exact(to - (limit - clear)) } : { limit, clear: exact(limit - to) };
 }
 
 for (const id of ["limit", "gap"]) {
   byId(id).addEventListener("input", () => {
-    held = true;
-    showChosen(devices.get(page.chosen));
+    const { limits } = devices.get(page.chosen);
+    limits.hold(levelsFor(id, limits.value));
   });
-  byId(id).addEventListener("change", save);
+}
+// A slider that is dragged back to where it was says no "change".
+for (const type of ["change", "pointerup", "pointercancel", "focusout"]) {
+  document.addEventListener(type, () => devices.get(page.chosen)?.limits.release());
 }
 byId("limits").addEventListener("submit", (event) => event.preventDefault());
-setInterval(() => { if (page.chosen) showHeard(devices.get(page.chosen)); }, 1000);
+
+setInterval(() => {
+  const device = devices.get(page.chosen);
+  if (!device) return;
+  if (device.limits.saving) device.said = byId("saved").textContent = "Saving …";
+  showHeard(device);
+}, 1000);
 
 // ---- Alerts ----------------------------------------------------------------------------------------------
 
@@ -231,10 +251,11 @@ function onTelemetry(reading) {
 const wanted = new URLSearchParams(location.search).get("device");
 
 function onDevice(about) {
-  const device = find(about.deviceId);
+  const device = find(about.deviceId), isNew = device.about === null;
   device.about = about;
+  device.limits.heard(about.version, { limit: about.limit, clear: about.clear });
   for (const late of device.early.splice(0)) late();
-  if (device.id === wanted || page.chosen === null) choose(device.id);
+  if (page.chosen === null || (isNew && device.id === wanted)) choose(device.id);
 }
 
 const SHOWN = { device: onDevice, telemetry: onTelemetry, alert: onAlert, "alert-cleared": onCleared, "alert-ack": onAck };
@@ -261,6 +282,7 @@ function mine(name, handle) {
 
 function onReset({ channel }) {
   for (const device of devices.values()) {
+    if (channel === null || channel.startsWith("devices/")) device.limits.reset();
     if (channel === null || channel === `device/${device.id}`) device.points = [];
     if (channel !== null && channel !== `device/${device.id}/alerts`) continue;
     for (const { id } of device.alerts.values()) {
