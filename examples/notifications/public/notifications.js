@@ -4,7 +4,7 @@ import { ask, byId, clock, follow, head, make, setStatus } from "/look/page.js";
 
 const AGAIN_MS = 5000;
 const items = new Map(); // id -> its line
-let me = "", stream = null, retry = null, lastId = "";
+let me = "", stream = null, retry = null, lastId = "", turns = 0;
 
 function count() {
   byId("count").textContent = items.size;
@@ -64,6 +64,7 @@ function connect() {
 }
 
 function hangUp() {
+  turns += 1; // an answer that is still to come is of no use
   clearTimeout(retry);
   lastId = stream?.lastEventId ?? lastId;
   stream?.close();
@@ -72,12 +73,16 @@ function hangUp() {
 
 async function begin() {
   hangUp();
+  const turn = turns;
   try {
-    me = (await ask("GET", "/api/me")).name;
+    const { name } = await ask("GET", "/api/me");
+    if (turn !== turns) return;
+    me = name;
     byId("sign-in").hidden = true;
     byId("signed-in").hidden = false;
     connect();
   } catch (problem) {
+    if (turn !== turns) return;
     if (problem.status !== 401) { // a proxy or a server that starts: nobody has signed out
       setStatus("waiting", "Not connected: trying again");
       retry = setTimeout(begin, AGAIN_MS);

@@ -13,6 +13,7 @@ const rows = new Map(); // event -> its line
 const types = new Map(); // name -> { name, count, at, option, row, badge, ...what the server says }
 let waiting = null; // while it is paused: what came meanwhile, oldest first
 let missed = 0;
+let asked = 0;
 let onCode = null; // shows a place in the code
 
 // ---- Lines --------------------------------------------------------------------------------------
@@ -222,7 +223,8 @@ export function add({ type, data, id }) {
 
 /** What the server says of its types: again after each reload, as what makes an event may be elsewhere. */
 export async function askTypes() {
-  const list = await ask("GET", "/api/event-types").catch(() => []);
+  const turn = (asked += 1), list = await ask("GET", "/api/event-types").catch(() => []);
+  if (turn !== asked) return; // a reload came meanwhile
   byId("about").dataset.type = "";
   for (const info of Array.isArray(list) ? list : []) if (typeof info?.name === "string") learn(info);
 }

@@ -7,6 +7,7 @@ const RULES = "examples/showcase/rules.lua";
 const LINKS = ["dashboard", "notifications", "progress", "match", "stocks", "devices", "editor", "monitoring", "chat"];
 const part = parts("rules"), whole = number(0);
 let before = null; // the lines as they were
+let reads = 0;
 
 /** Where it is in the checkout, of whatever the server calls it. */
 const placed = (file) => {
@@ -38,7 +39,8 @@ export async function showCode(given, line) {
 
 /** What has changed since the last time stands out. */
 async function showRules() {
-  const text = await read(RULES);
+  const turn = (reads += 1), text = await read(RULES);
+  if (turn !== reads) return; // a reload came meanwhile
   part.code.hidden = text === null;
   if (text === null) return;
   const old = before && new Set(before);

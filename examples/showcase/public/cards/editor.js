@@ -1,5 +1,6 @@
 // A document: who is in it, its last lines, and where each of them is. Its text is asked for once; then each change is
-// made here, too. A change that is not the next one was missed: then the text is asked for again.
+// made here, too. A change that is not the next one was missed: then the text is asked for again, until it has all that
+// was heard of.
 import { ask, make } from "/look/page.js";
 import { known, parts, say, soon, words } from "./card.js";
 
@@ -7,7 +8,8 @@ const DOCUMENT = "welcome", LINES = 5, PEOPLE = 6, COLUMNS = 100, AWAY_MS = 1500
 const part = parts("editor");
 const people = new Map(); // id -> name
 const cursors = new Map(); // id -> { line, column, at }
-let text = null, version = -1, asking = false; // characters, as a list
+let text = null, version = -1, heard = -1; // characters, as a list
+let asking = false, resets = 0;
 
 const hue = (id) => [...id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7);
 function coloured(element, id) {
@@ -65,16 +67,23 @@ function change(list) {
 async function read() {
   if (asking) return;
   asking = true;
+  const turn = resets;
   try {
     const is = await ask("GET", `/api/documents/${DOCUMENT}/text`);
-    [text, version] = [[...words(is.text, 20000)], is.version];
-    show();
+    if (turn === resets && is.version > version) {
+      [text, version] = [[...words(is.text, 20000)], is.version];
+      show();
+    }
   } catch { /* there is no such document here: only who is in it is shown */ }
-  setTimeout(() => { asking = false; }, AGAIN_MS);
+  setTimeout(() => {
+    asking = false;
+    if (turn !== resets || version < heard) read();
+  }, AGAIN_MS);
 }
 
 function onChange({ version: next, changes }) {
-  if (next <= version) return;
+  if (!known(next) || next <= version) return;
+  heard = Math.max(heard, next);
   if (text === null || next !== version + 1 || !Array.isArray(changes)) return read();
   change(changes);
   version = next;
@@ -113,6 +122,7 @@ export default {
   reset() {
     people.clear();
     cursors.clear();
+    [version, heard, resets] = [-1, -1, resets + 1];
     show();
     read();
   },
