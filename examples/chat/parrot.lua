@@ -14,7 +14,7 @@ Set LLM_URL to talk to a model.]]
 return function(messages, last_id)
   local asked = messages[#messages].content
   local words = {}
-  for word in ANSWER:gsub("(%l)\n(%l)", "%1 %2"):format(asked):gmatch("%S+%s*") do
+  for word in ANSWER:gsub("([^\n])\n([^\n])", "%1 %2"):format(asked):gmatch("%S+%s*") do
     words[#words + 1] = word
   end
   local n = math.tointeger(last_id or 0)

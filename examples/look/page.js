@@ -102,6 +102,28 @@ export async function ask(method, path, body, headers) {
   return data;
 }
 
+/** Change the text only when it is another: what has not changed is not said again, and costs nothing. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Give a list these rows. One that is at its place stays there: it neither loses the focus nor arrives anew. */
+export function arrange(list, rows) {
+  for (const row of [...list.children]) if (!rows.includes(row)) row.remove();
+  rows.forEach((row, i) => { if (list.children[i] !== row) list.insertBefore(row, list.children[i] ?? null); });
+}
+
+/** A row for each item, by a key: it is made for a new one, and written whatever the item is now. */
+export function showRows(list, items, { keyOf, makeRow, write }) {
+  const there = new Map([...list.children].map((row) => [row.dataset.key, row]));
+  arrange(list, items.map((item) => {
+    const key = String(keyOf(item)), row = there.get(key) ?? makeRow(item);
+    row.dataset.key = key;
+    write(row, item);
+    return row;
+  }));
+}
+
 /** Put a row on top of a list that keeps so many; `.none` beside it is shown while it is empty. */
 export function addRow(list, row, most = 100) {
   list.prepend(row);

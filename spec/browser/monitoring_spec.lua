@@ -28,6 +28,7 @@ describe("the monitoring page", function()
       assert.matches("A service does not run", pages[i].text("#alerts"))
       assert.is_true(pages[i].eval("document.documentElement.scrollWidth <= innerWidth"))
       pages[i].screenshot(("build/monitoring-%s.png"):format(scheme))
+      pages[i].eval("void (window.service = document.querySelector('#services li'))")
     end
     pages[1].click("[aria-label='Acknowledge: A service does not run']")
     for _, page in ipairs(pages) do
@@ -36,6 +37,8 @@ describe("the monitoring page", function()
     listener = assert(socket.bind("127.0.0.1", tonumber(address:match("%d+$"))))
     for _, page in ipairs(pages) do
       page.wait("!document.querySelector('#alerts [data-rule=service]')", 60)
+      page.wait("window.service.textContent.includes('running')", 30) -- the same line, written anew
+      assert.is_true(page.eval("document.querySelector('#services li') === window.service"))
       assert.matches("Over: A service does not run", page.text("#log"))
     end
     assert.same({}, b.noise())

@@ -105,6 +105,7 @@ describe("the progress page", function()
       page.wait("document.querySelector('#ended [data-status=failed]')", 60)
       assert.matches("item 25 has no name", page.text("#ended [data-status=failed]"))
       assert.equal(0, page.eval("document.querySelectorAll('main img').length"))
+      page.eval("void (window.lines = [...document.querySelectorAll('#ended li')])")
       assert.is_true(page.eval("document.documentElement.scrollWidth <= innerWidth"))
     end
     one.screenshot("build/progress-1280-dark.png")
@@ -113,6 +114,9 @@ describe("the progress page", function()
     one.press("Enter")
     other.wait("document.querySelector('#ended [data-status=cancelled]')", 20)
     one.wait("document.querySelectorAll('#running li').length === 0", 20)
+    for _, page in ipairs { one, other } do -- those that were there are still the same, behind the new one
+      assert.is_true(page.eval("window.lines.every((li, i) => document.querySelectorAll('#ended li')[i + 1] === li)"))
+    end
     for _, scheme in ipairs { "light", "dark" } do
       local late = open(scheme == "light" and 1280 or 390, scheme)
       late.wait("document.querySelectorAll('#ended li').length === 5", 20)

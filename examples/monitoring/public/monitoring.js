@@ -1,6 +1,6 @@
 // This machine and its alerts, by one stream. An alert stays until it is cleared; acknowledged, it says by whom.
 import { draw, fill, range } from "/look/charts.js";
-import { addRow, ask, byId, clock, follow, head, make } from "/look/page.js";
+import { addRow, ask, byId, clock, follow, head, make, say, showRows } from "/look/page.js";
 
 const WINDOW_MS = 30 * 60 * 1000;
 const GAP_MS = 45 * 1000; // a longer pause breaks a curve
@@ -32,21 +32,26 @@ function drawCard(name, label, high) {
   box.querySelector(".foot").textContent = `mean ${tenths.format(seen.mean)} · peak ${tenths.format(seen.high)} · alert at ${high}`;
 }
 
-function drawServices(services) {
-  byId("services").replaceChildren(...services.map(({ name, status, reason }) => make("li", [
-    make("span", "", { class: "dot", "aria-hidden": "true" }), make("span", name, { class: "grow" }),
-    make("span", reason ? `${status}: ${reason}` : status, { class: "soft" })], { "data-state": status })));
-}
+const SERVICES = {
+  keyOf: ({ name }) => name,
+  makeRow: ({ name }) => make("li", [make("span", "", { class: "dot", "aria-hidden": "true" }),
+    make("span", name, { class: "grow" }), make("span", "", { class: "soft" })]),
+  write(row, { status, reason }) {
+    row.dataset.state = status;
+    say(row.lastChild, reason ? `${status}: ${reason}` : status);
+  },
+};
 
-function drawDisks(disks) {
-  byId("disks").replaceChildren(...disks.map(({ path, percent, free, reason }) => {
-    const bar = make("div", make("span"), { class: "bar", "aria-hidden": "true" });
-    if (known(percent)) fill(bar, percent);
-    const words = known(percent) ? `${tenths.format(percent)} %, ${gigabytes(free)} free` : reason;
-    return make("li", [make("div", [make("code", path), make("span", words, { class: "soft num" })], { class: "row spread" }), bar],
-      { class: percent >= 90 ? "high" : undefined });
-  }));
-}
+const DISKS = {
+  keyOf: ({ path }) => path,
+  makeRow: ({ path }) => make("li", [make("div", [make("code", path), make("span", "", { class: "soft num" })], { class: "row spread" }),
+    make("div", make("span"), { class: "bar", "aria-hidden": "true" })]),
+  write(row, { percent, free, reason }) {
+    say(row.querySelector(".num"), known(percent) ? `${tenths.format(percent)} %, ${gigabytes(free)} free` : reason ?? "");
+    if (known(percent)) fill(row.lastChild, percent);
+    row.classList.toggle("high", percent >= 90);
+  },
+};
 
 function onMetrics(sample) {
   const t = Date.parse(sample.timestamp) || Date.now();
@@ -55,8 +60,8 @@ function onMetrics(sample) {
   while (t - points[0].t > WINDOW_MS) points.shift();
   drawCard("cpu", "CPU", 90);
   drawCard("memory", "Memory", 95);
-  drawServices(sample.services ?? []);
-  drawDisks(sample.disks ?? []);
+  showRows(byId("services"), sample.services ?? [], SERVICES);
+  showRows(byId("disks"), sample.disks ?? [], DISKS);
 }
 
 // ---- Alerts -----------------------------------------------------------------------------------------

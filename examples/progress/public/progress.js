@@ -1,12 +1,12 @@
 // The jobs of one user: how far each is, how fast, how long it still takes, and how it ended. Each tab shows the same,
 // also one that comes after the end; when the server is killed, a batch goes on where it was.
 import { fill } from "/look/charts.js";
-import { ask, byId, clock, follow, head, make } from "/look/page.js";
+import { arrange, ask, byId, clock, follow, head, make, say } from "/look/page.js";
 
 const RATE_MS = 5000; // what is done within these gives the rate
 const ENDS = { success: ["✓", "good", "done"], failed: ["✗", "bad", "failed"], cancelled: ["–", "soft", "cancelled"] };
 
-const jobs = new Map(); // id -> { data, seen: [[time, processed]], created, ended, row, line }
+const jobs = new Map(); // id -> { data, heard: when, seen: [[time, processed]], created, ended, row, line }
 const page = { jobs, events: 0 };
 window.page = page; // for whoever looks from the console
 
@@ -61,19 +61,15 @@ function words(job) {
   return `${span((1000 * (data.total - data.processed)) / rate)} left`;
 }
 
-function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 function showRow(job) {
   const { data } = job, row = (job.row ??= makeRow(job)), bar = row.querySelector(".bar");
   const percent = known(data.percentage) ? data.percentage : 0, rate = rateOf(job);
   row.dataset.status = data.status;
-  put(row.querySelector(".percent"), data.status === "queued" && percent === 0 ? "queued" : `${percent} %`);
-  put(row.querySelector(".item-name"), data.currentItem || " ");
-  put(row.querySelector(".left"), words(job));
-  put(row.querySelector(".count"), `${amount(job, data.processed)}${known(data.total) ? ` of ${amount(job, data.total)}` : ""}`);
-  put(row.querySelector(".rate"), rate ? `${amount(job, rate)}${data.kind === "upload" ? "" : " items"} a second` : " ");
+  say(row.querySelector(".percent"), data.status === "queued" && percent === 0 ? "queued" : `${percent} %`);
+  say(row.querySelector(".item-name"), data.currentItem || " ");
+  say(row.querySelector(".left"), words(job));
+  say(row.querySelector(".count"), `${amount(job, data.processed)}${known(data.total) ? ` of ${amount(job, data.total)}` : ""}`);
+  say(row.querySelector(".rate"), rate ? `${amount(job, rate)}${data.kind === "upload" ? "" : " items"} a second` : " ");
   bar.setAttribute("aria-valuenow", String(percent));
   fill(bar, percent);
 }
@@ -87,22 +83,26 @@ function resultOf(job) {
   return `${amount(job, data.processed)}${data.kind === "upload" ? "" : " items"}`;
 }
 
-function showLine(job) {
+function makeLine(job) {
   const [sign, tone, word] = ENDS[job.data.status];
-  const took = job.created && job.ended ? `, took ${span(job.ended - job.created)}` : "";
-  const line = make("li", [make("span", sign, { class: `mark-of ${tone}`, role: "img", "aria-label": word }),
-    make("p", [make("b", titleOf(job)), " ", make("span", resultOf(job), { class: job.data.status === "failed" ? "bad" : "soft" })], { class: "grow" }),
-    make("span", `${job.ended ? clock(job.ended, true) : ""}${took}`, { class: "about soft small num" })],
+  return make("li", [make("span", sign, { class: `mark-of ${tone}`, role: "img", "aria-label": word }),
+    make("p", [make("b"), " ", make("span", "", { class: job.data.status === "failed" ? "result bad" : "result soft" })], { class: "grow" }),
+    make("span", "", { class: "about soft small num" })],
   { "data-job": job.data.jobId, "data-status": job.data.status });
-  if (job.line) job.line.replaceWith(line);
-  job.line = line;
+}
+
+function showLine(job) {
+  const line = (job.line ??= makeLine(job));
+  const took = job.created && job.ended ? `, took ${span(job.ended - job.created)}` : "";
+  say(line.querySelector("b"), titleOf(job));
+  say(line.querySelector(".result"), resultOf(job));
+  say(line.querySelector(".about"), `${job.ended ? clock(job.ended, true) : ""}${took}`);
 }
 
 /** The last one first; of what ended before this page came the times are asked for. */
 function sortLines() {
   const list = [...jobs.values()].filter((job) => job.line).sort((a, b) => (b.ended ?? 0) - (a.ended ?? 0));
-  const rows = byId("ended").children;
-  if (list.some((job, i) => rows[i] !== job.line) || rows.length !== list.length) byId("ended").replaceChildren(...list.map((job) => job.line));
+  arrange(byId("ended"), list.map((job) => job.line));
 }
 
 function summarize() {
@@ -139,6 +139,7 @@ function change(data, status) {
   const was = isOver(job), isNew = !jobs.has(data.jobId);
   if (was && !status) return; // a last progress beside the end
   job.data = { ...job.data, ...data, status: status ?? data.status };
+  job.heard = performance.now();
   jobs.set(data.jobId, job);
   if (isOver(job)) {
     if (was) showLine(job); // its last progress came first: now there is the reason, too
@@ -155,15 +156,17 @@ function change(data, status) {
 
 // What the events do not say is in the list: when a job began and ended. What it lacks is forgotten, so that no bar
 // stands still for ever.
-let asked = 0;
+let asked = 0, looks = 0;
 
 async function look() {
+  const turn = (looks += 1), before = performance.now();
   const { jobs: list } = await ask("GET", "/api/jobs");
+  if (turn !== looks) return; // a newer one is on its way
   const there = new Map(list.map((job) => [job.jobId, job]));
   for (const [id, job] of jobs) {
     const row = there.get(id);
     if (!row) {
-      if (performance.now() - (job.seen[job.seen.length - 1]?.[0] ?? 0) > 2000) forget(id);
+      if (before - job.heard > 2000) forget(id); // it may have begun while the list was made
       continue;
     }
     job.created = Date.parse(row.created) || job.created;
@@ -183,7 +186,7 @@ function refresh() {
 }
 
 function onStatus(status) {
-  for (const job of jobs.values()) job.seen = [];
+  for (const job of jobs.values()) Object.assign(job, { seen: [], heard: -Infinity });
   refresh();
   if (status === "open") soon();
 }

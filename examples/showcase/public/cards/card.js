@@ -45,10 +45,7 @@ export function soon(fn) {
   };
 }
 
-/** Change the text only when it is another: what has not changed is not said again, and costs nothing. */
-export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
+export { say } from "/look/page.js";
 
 /** The newest values of something within so many seconds, oldest first. The same moment twice (a snapshot) counts once. */
 export function series(seconds) {

@@ -1,5 +1,5 @@
 // What is unread, for whoever is signed in; and what the hub says to everybody, which has no id and stays a while.
-import { ask, clock, make } from "/look/page.js";
+import { arrange, ask, clock, make } from "/look/page.js";
 import { number, parts, say, words } from "./card.js";
 
 const SHOWN = 3, KEPT = 1000;
@@ -33,7 +33,7 @@ function show() {
   const there = new Map([...part.list.children].map((li) => [li.dataset.key, li]));
   const focused = part.list.contains(document.activeElement);
   const newest = [...items].slice(-SHOWN).reverse();
-  part.list.replaceChildren(...newest.map(([key, item]) => there.get(key) ?? row(key, item)));
+  arrange(part.list, newest.map(([key, item]) => there.get(key) ?? row(key, item)));
   if (focused && !part.list.contains(document.activeElement)) part.list.querySelector("button")?.focus();
   say(part.unread, whole(unread));
 }

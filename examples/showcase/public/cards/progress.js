@@ -1,6 +1,6 @@
 // The jobs of whoever is signed in: their bars while they run, and how the last ones ended.
 import { fill } from "/look/charts.js";
-import { ask, make } from "/look/page.js";
+import { arrange, ask, make } from "/look/page.js";
 import { known, number, parts, say, words } from "./card.js";
 
 const SHOWN = 3, KEPT = 100, ITEMS = 40;
@@ -35,7 +35,7 @@ function show() {
     draw(li, job);
     return li;
   });
-  if (lines.length !== part.list.children.length || lines.some((li, i) => part.list.children[i] !== li)) part.list.replaceChildren(...lines);
+  arrange(part.list, lines);
 }
 
 function change(data) {
