@@ -365,33 +365,62 @@ static bool is_usual(lua_State *L, int index) {
     return true;
 }
 
-/* Whether the list on top holds names of channels alone, of which there are n. */
-static bool are_names(lua_State *L, lua_Unsigned n) {
+/* False: it is no time between two heartbeats. */
+static bool read_heartbeat(lua_State *L, int index, double *seconds) {
+    lua_pushliteral(L, "heartbeat");
+    int type = lua_rawget(L, index);
+    *seconds = type == LUA_TNIL ? -1 : lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return type == LUA_TNIL || (type == LUA_TNUMBER && *seconds >= 1 && *seconds <= 3600);
+}
+
+/* The list on top, of names of channels alone. Returns how many. */
+static uint32_t read_names(lua_State *L, struct sub_spec *subs) {
     int list = lua_gettop(L);
-    lua_Unsigned found = 0;
+    lua_Unsigned n = lua_rawlen(L, list), found = 0;
+    if (n > PLAN_USUAL_MAX) return 0;
     for (lua_pushnil(L); lua_next(L, list); lua_pop(L, 1)) {
-        if (!lua_isinteger(L, -2) || lua_type(L, -1) != LUA_TSTRING) return false;
-        if (pattern_check_channel(lx_checkslice(L, -1))) return false;
+        lua_Integer i = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        if (i < 1 || i > (lua_Integer)n || lua_type(L, -1) != LUA_TSTRING) return 0;
+        struct slice name = lx_checkslice(L, -1);
+        if (pattern_check_channel(name)) return 0;
+        subs[i - 1] = (struct sub_spec){.channel = name, .rewind = REWIND_DEFAULT};
         found++;
     }
-    return found == n;
+    return found == n ? (uint32_t)n : 0;
+}
+
+/* Of a table that is_usual. */
+static bool read_usual(lua_State *L, int index, struct usual_plan *out) {
+    lua_pushliteral(L, "channels");
+    if (lua_rawget(L, index) != LUA_TTABLE) return false;
+    uint32_t n = read_names(L, out->subs);
+    out->spec = (struct plan_spec){.subs = out->subs, .n = n};
+    return n > 0 && read_heartbeat(L, index, &out->spec.options.heartbeat);
+}
+
+bool lx_usualplan(lua_State *L, int index, struct usual_plan *out) {
+    int top = lua_gettop(L);
+    bool good = lua_istable(L, index) &&
+                luaL_getmetafield(L, index, "__index") == LUA_TNIL &&
+                is_usual(L, index) && read_usual(L, index, out);
+    lua_settop(L, top);
+    return good;
 }
 
 int lx_usual_plan(lua_State *L) {
+    struct usual_plan usual;
     lua_settop(L, 1);
-    if (!lua_istable(L, 1) || !is_usual(L, 1)) return 0;
-    if (lua_getfield(L, 1, "channels") != LUA_TTABLE) return 0;
-    lua_Unsigned n = lua_rawlen(L, 2);
-    if (n == 0 || n > STREAM_CHANNELS_MAX || !are_names(L, n)) return 0;
-    lua_createtable(L, (int)n, 0);
-    for (lua_Unsigned i = 1; i <= n; i++) {
-        lua_rawgeti(L, 2, (lua_Integer)i);
-        lua_rawseti(L, 3, (lua_Integer)i);
+    if (!lx_usualplan(L, 1, &usual)) return 0;
+    lua_createtable(L, (int)usual.spec.n, 0);
+    for (uint32_t i = 0; i < usual.spec.n; i++) {
+        lx_pushslice(L, usual.subs[i].channel);
+        lua_rawseti(L, 2, (lua_Integer)i + 1);
     }
-    if (lua_getfield(L, 1, "heartbeat") == LUA_TNIL) return 2;
-    double seconds = lua_tonumber(L, -1);
-    bool good = lua_type(L, -1) == LUA_TNUMBER && seconds >= 1 && seconds <= 3600;
-    return good ? 2 : 0;
+    double heartbeat = usual.spec.options.heartbeat;
+    if (heartbeat < 0) return 1;
+    lua_pushnumber(L, heartbeat);
+    return 2;
 }
 
 /* ---- Policies ----------------------------------------------------------------------- */

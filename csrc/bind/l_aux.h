@@ -57,8 +57,17 @@ void lx_pushnames(lua_State *L, struct buf *names);
  * Pushes one scratch value that 'subs' lives in. */
 struct plan_spec lx_checkplan(lua_State *L, int index);
 
-/* core.usual_plan(given) -> a copy of its channels, heartbeat | nothing: it is more than names of
- * channels and a heartbeat, or wrong */
+/* A plan that names a few channels, and a heartbeat at most: what functions usually return. */
+#define PLAN_USUAL_MAX 8
+struct usual_plan {
+    struct plan_spec spec;
+    struct sub_spec subs[PLAN_USUAL_MAX];
+};
+
+/* False: it is another one, or wrong. 'index' is no relative one; the names stay the table's. */
+bool lx_usualplan(lua_State *L, int index, struct usual_plan *out);
+
+/* core.usual_plan(given) -> a copy of its channels, heartbeat | nothing: it is another one */
 int lx_usual_plan(lua_State *L);
 
 /* One channel with its options, as in a plan. Pushes scratch. */

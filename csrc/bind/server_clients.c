@@ -86,6 +86,33 @@ static int l_want(lua_State *L) {
     return 1;
 }
 
+static int accept_plan(struct lx_server *s, struct request *r,
+                       const struct plan_spec *spec, struct accept_as as,
+                       struct client **out) {
+    struct plan *plan = plan_new(spec);
+    if (!plan) return E_NOMEM;
+    int err = server_accept(s->server, r, plan, as, out);
+    plan_unref(plan);
+    return err;
+}
+
+/* Takes the client. */
+static void push_id(lua_State *L, struct client *c) {
+    char id[CLIENT_ID_LENGTH + 1];
+    memcpy(id, c->id, sizeof id);
+    client_unref(c);
+    lua_pushstring(L, id);
+}
+
+/* message, code[, limit] */
+static int push_refusal(lua_State *L, int err, const struct request *r) {
+    lua_pushstring(L, status_text(err));
+    lua_pushstring(L, status_name(err));
+    if (err != E_RATE) return 2;
+    lua_pushstring(L, r->limit);
+    return 3;
+}
+
 /* server:accept(req, plan[, user[, close_wanted[, written[, hidden]]]]) -> client id, again | nil,
  * message, code[, limit]. 'close_wanted': "close" is reported even when the configuration has
  * news = false. 'written': by its function. 'hidden': it is no client of the app. 'again': it polls,
@@ -100,24 +127,35 @@ static int l_accept(lua_State *L) {
         const char *trouble = pattern_check_channel(spec.subs[i].channel);
         if (trouble) return lx_fail_text(L, E_CHANNEL, trouble);
     }
-    if (!r) return lx_fail(L, E_CLOSED);
-    struct plan *plan = plan_new(&spec);
-    if (!plan) return lx_fail(L, E_NOMEM);
     struct client *c;
-    int err = server_accept(s->server, r, plan, as, &c);
-    plan_unref(plan);
+    int err = r ? accept_plan(s, r, &spec, as, &c) : E_CLOSED;
     if (err < 0) {
-        int n = lx_fail(L, err);
-        if (err != E_RATE) return n;
-        lua_pushstring(L, r->limit);
-        return n + 1;
+        lua_pushnil(L);
+        return 1 + push_refusal(L, err, r);
     }
-    char id[CLIENT_ID_LENGTH + 1];
-    memcpy(id, c->id, sizeof id);
-    client_unref(c);
-    lua_pushstring(L, id);
+    push_id(L, c);
     lua_pushboolean(L, err == ACCEPT_AGAIN); /* the request is the I/O thread's */
     return 2;
+}
+
+/* server:open(req, given[, heartbeat]) -> client id | false, message, code[, limit] | nothing: a stream
+ * of nobody in particular, with what its plan function returned and the heartbeat of its route, in
+ * one step; nothing is done when that is not a usual plan. */
+static int l_open(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct request *r = find_request(L, s);
+    struct usual_plan usual;
+    if (!lx_usualplan(L, 3, &usual)) return 0;
+    double *heartbeat = &usual.spec.options.heartbeat;
+    if (*heartbeat < 0) *heartbeat = luaL_optnumber(L, 4, -1);
+    struct client *c;
+    int err = r ? accept_plan(s, r, &usual.spec, (struct accept_as){0}, &c) : E_CLOSED;
+    if (err < 0) {
+        lua_pushboolean(L, false);
+        return 1 + push_refusal(L, err, r);
+    }
+    push_id(L, c);
+    return 1;
 }
 
 /* server:claim(req, plan[, user]) -> whether it is a poll of a client that its function writes, and
@@ -288,6 +326,7 @@ void lx_server_add_clients(lua_State *L) {
                                        {"want", l_want},
                                        {"respond", l_respond},
                                        {"accept", l_accept},
+                                       {"open", l_open},
                                        {"claim", l_claim},
                                        {"client", l_client},
                                        {"clients", l_clients},

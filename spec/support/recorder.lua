@@ -61,6 +61,15 @@ function Recorder:accept(request, plan, user, ...)
   return table.unpack(results, 1, results.n)
 end
 
+function Recorder:open(request, given, heartbeat)
+  local results = table.pack(self.real:open(request, given, heartbeat))
+  if results[1] then
+    local plan = { channels = given.channels, heartbeat = given.heartbeat or heartbeat }
+    rawset(self.streams, results[1], stream_of(self, results[1], plan))
+  end
+  return table.unpack(results, 1, results.n)
+end
+
 function Recorder:send(id, event, text, ...)
   if self.full[id] then return nil, "full", "EFULL" end
   local results = table.pack(self.real:send(id, event, text, ...))

@@ -50,6 +50,26 @@ describe("a plan", function()
     assert.same({ "k" }, opened(t, "/one?keys=k").plan.channels[1].keys)
   end)
 
+  it("of a function is the same plan whether it is opened at once or takes the long way", function()
+    local t = load([[
+      local MANY = {}
+      for i = 1, 20 do MANY[i] = "m/" .. i end
+      local PLANS = { plain = { channels = { "x", "y" } }, beats = { channels = { "x" }, heartbeat = 20 },
+        many = { channels = MANY }, whole = "x", deep = setmetatable({}, { __index = { channels = { "x" } } }),
+        own = { channels = { { "x", rewind = 3 } } } }
+      app:stream("/p/:name", { heartbeat = 40 }, function(req) return PLANS[req.params.name] end)
+      app:stream("/who/:name", function(req) req.user = { id = "ann" } return PLANS[req.params.name] end)]])
+    for name, beat in pairs({ plain = 40, beats = 20, many = 40, whole = 40, own = 40 }) do
+      local at_once, long = opened(t, "/p/" .. name), opened(t, "/who/" .. name)
+      assert.same(long.channels, at_once.channels, name)
+      assert.equal(beat, at_once.plan.heartbeat, name)
+      assert.equal("ann", long.user)
+      assert.is_nil(at_once.user)
+    end
+    assert.equal(20, #opened(t, "/p/many").channels)
+    assert.same({ "x" }, opened(t, "/p/deep").channels)
+  end)
+
   local NEARLY = {
     { '{ channels = {} }', "needs channels = { … }" },
     { '{ channels = { "a", 7 } }', "a channel is named by a string, not by a number" },

@@ -36,10 +36,6 @@ function scheduler.new(now, report)
     Scheduler)
 end
 
-local function body(fn, ...)
-  return failure.try(fn, ...)
-end
-
 local function forget(self, fiber)
   fiber.ended = true
   self.fibers[fiber] = nil
@@ -90,8 +86,9 @@ local function run(self, fiber, ...)
 end
 
 local function make(self, generation, kind, name, on_end)
-  local fiber = { co = coroutine.create(body), generation = generation, kind = kind, name = name,
-    on_end = on_end, depth = 0, number = self.made, trace = self.current and self.current.trace,
+  local fiber = { co = coroutine.create(failure.try), generation = generation, kind = kind,
+    name = name, on_end = on_end, depth = 0, number = self.made,
+    trace = self.current and self.current.trace,
     lease = self.lease or kind == "spawn" and self.current and self.current.lease or nil,
     ended = false }
   self.lease = nil

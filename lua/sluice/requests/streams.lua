@@ -3,6 +3,7 @@
 -- 200 and bye in their place, without an id. A plan function that uses its client before it
 -- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
 -- an open stream again (a reload, app:replan). In memory: the plans that run, with their requests.
+local acceptance = require("sluice.requests.acceptance")
 local answers = require("sluice.requests.answers")
 local asked = require("sluice.requests.asked")
 local budget = require("sluice.base.budget")
@@ -13,7 +14,6 @@ local feed = require("sluice.app.feed")
 local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
 local plan_options = require("sluice.app.plan_options")
-local refusals = require("sluice.requests.refusals")
 local request = require("sluice.requests.request")
 local router = require("sluice.requests.router")
 local show = require("sluice.base.show")
@@ -29,58 +29,13 @@ function streams.followed(runtime, id)
   return set
 end
 
--- Until when a user is who they say, for the core; 0: for ever.
-local function expires_of(user)
-  local expires = user and user.expires
-  if expires == nil then return 0 end
-  if type(expires) ~= "number" or expires ~= expires then
-    error(("req.user.expires is a time in seconds since 1970, not %s"):format(show(expires)), 0)
-  end
-  return math.max(expires, 1)
-end
-
--- Register a stream with core and runtime; returns its id, or nil, message, code. A client that
--- polls again (then the second result is true) is registered, and keeps the meta that it had.
-local function accept(session, concrete, meta, is_written)
-  local runtime, req = session.runtime, session.req
-  local user, kept = rawget(req, "user"), req.method == "POST" and asked.keep(session) or nil
-  concrete.expires = user and expires_of(user) or 0
-  local has_meta = meta ~= nil and next(meta) ~= nil
-  local close_wanted = is_written or user ~= nil or has_meta or kept ~= nil -- Runtime:remember
-  local id, again, code, limit = runtime.server:accept(session.id, concrete, user and user.id,
-    close_wanted, is_written)
-  if limit then session.why_not = { cause = "limit", limit = limit } end
-  if not id then return nil, again, code end
-  if again and is_written then return id, true end -- another run of its function writes it
-  session.client_id = id
-  if again then return id, true end
-  if close_wanted then runtime:remember(id, user, meta, is_written, kept) end
-  return id
-end
-
-local function refuse(session, status, headers, text)
-  refusals.note(session, status)
-  if session.client_id then
-    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied", status)
-  else
-    router.respond(session.runtime, session.id, session.route, status, headers, text)
-  end
-  return status
-end
-
--- The core does not accept it; ECLOSED: nobody waits for an answer.
-local function refuse_open(session, message, code)
-  if code == "ECLOSED" then return 200 end
-  return refuse(session, answers.read(session.route.name, nil, message, code))
-end
-
 -- Open now, because a plan function wants to write.
 local function open_early(session, client)
   if session.refused then return nil end
-  local id, again, code = accept(session, { channels = {} }, client.meta, true)
+  local id, again, code = acceptance.accept(session, { channels = {} }, client.meta, true)
   if not id or again == true then
     session.refused = true
-    if not id then refuse_open(session, again, code) end
+    if not id then acceptance.refuse_open(session, again, code) end
     -- it is answered, or another run writes for the client that polls: this ends where it waits
     if session.req.method == "HEAD" or id or code ~= "ECLOSED" then
       session.runtime.scheduler:cancel(session.runtime.scheduler.current)
@@ -105,6 +60,7 @@ local function run_plan(session)
     session.client = client
   end
   local first, second, third = route.plan(req, client)
+  if second == nil and acceptance.open_at_once(session, first) then return nil end
   local usual = plan.usual(first, req)
   if usual then return usual end
   if type(first) == "number" or first == nil and second ~= nil then
@@ -154,7 +110,7 @@ end
 local function is_claimed(session)
   if session.why or not rawget(session.req, "_names_client") then return false end
   local user = session.req.user
-  local nothing = { channels = {}, expires = expires_of(user) }
+  local nothing = { channels = {}, expires = acceptance.expires_of(user) }
   return session.runtime.server:claim(session.id, nothing, user and user.id)
 end
 
@@ -207,14 +163,14 @@ end
 
 local function open(session, concrete, meta)
   if session.client_id then return extend(session, concrete) end
-  local id, message, code = accept(session, concrete, meta)
-  return id and 200 or refuse_open(session, message, code)
+  local id, message, code = acceptance.accept(session, concrete, meta)
+  return id and 200 or acceptance.refuse_open(session, message, code)
 end
 
 local function act(session)
   local what, a, b, c = decide(session)
   if what == "plan" then return open(session, a, b) end
-  if what == "answer" then return refuse(session, a, b, c) end
+  if what == "answer" then return acceptance.refuse(session, a, b, c) end
   if session.client_id then
     session.runtime.recorder:deed({ message = "closed", client = session.client_id,
       cause = "finished", route = session.route.name, where = session.route.where })
@@ -238,7 +194,7 @@ local function serve(session)
       traceback = problem.traceback } or { cause = "plan", text = "req:abort" }
     if problem then runtime:report(runtime.scheduler.current, problem) end
     budget.close_children(runtime.scheduler.current)
-    refuse(session, status, headers, text)
+    acceptance.refuse(session, status, headers, text)
   end
   if #session.after > 0 then router.notify(runtime, session.route, session.after, status, nil) end
 end
@@ -250,7 +206,7 @@ local function on_end(session, ok)
   if session.handed then return end
   if session.client_id then runtime.writers[session.client_id] = nil end
   if ok == nil and runtime.exit_code and session.client_id then return end -- the drain sends bye
-  if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
+  if ok ~= true and not runtime.ended then acceptance.refuse(session, 500, {}, nil) end
 end
 
 local function start(session)
