@@ -128,10 +128,9 @@ local function fill(server, each)
   return id
 end
 
---- BEHIND: many readers come back at once, a hundred events behind, half of them only in the
---- store, while live events and commits go on.
-function durable.BEHIND(bench)
-  local streams, each = bench:pick(10000, 100), 50
+-- One storm: how long until all have what they missed (s), the p99 of a live event meanwhile (s), and
+-- of a commit meanwhile and before (ms).
+local function storm_behind(bench, streams, each)
   local server <close> = bench:own(start(bench), stop)
   local id = fill(server.value, each)
   local live <close> = bench:own(subscribers.start(bench, server.value, { path = "/s/to/one", streams = 1,
@@ -147,14 +146,28 @@ function durable.BEHIND(bench)
     parse = 100, ["until"] = 2 * each, ["last-event-id"] = id, idle = true }), stop)
   readers.value:wait_until(60)
   local seconds = socket.gettime() - began
-  local p99, storm = live.value:report().latency.p99 / 1e6, busy(60)
+  return seconds, live.value:report().latency.p99 / 1e6, busy(60).p99 / 1e3, idle.p99 / 1e3
+end
+
+--- BEHIND: many readers come back at once, a hundred events behind, half of them only in the
+--- store, while live events and commits go on. A storm has a few commits that are slow for the disk
+--- alone: the median of several.
+function durable.BEHIND(bench)
+  local streams, each, count = bench:pick(10000, 100), 50, bench.rounds or bench:pick(5, 1)
+  local took, live, ratio, busy, idle = {}, {}, {}, {}, {}
+  for round = 1, count do
+    took[round], live[round], busy[round], idle[round] = storm_behind(bench, streams, each)
+    ratio[round] = busy[round] / idle[round]
+    bench:progress(round, count)
+  end
   bench:add(rounds.judge({ row = "BEHIND", unit = "s", bar = 10,
     what = ("%d readers come back %d events behind, half from the store: until all have them"):format(streams,
       2 * each),
-    note = ("%.0f events a second"):format(streams * 2 * each / seconds) }, one(seconds)))
-  bench:add(rounds.judge({ row = "BEHIND", unit = "s", bar = 1, what = "... p99 of a live event meanwhile" }, one(p99)))
+    note = ("%.0f events a second"):format(streams * 2 * each / stats.median(took)) }, stats.summary(took)))
+  bench:add(rounds.judge({ row = "BEHIND", unit = "s", bar = 1, what = "... p99 of a live event meanwhile" },
+    stats.summary(live)))
   bench:add(rounds.judge({ row = "BEHIND", bar = 3, what = "... p99 of a commit meanwhile / idle",
-    note = ("%.1f ms against %.1f ms"):format(storm.p99 / 1e3, idle.p99 / 1e3) }, one(storm.p99 / idle.p99)))
+    note = ("%.1f ms against %.1f ms"):format(stats.median(busy), stats.median(idle)) }, stats.summary(ratio)))
 end
 
 local function footprint(server)
