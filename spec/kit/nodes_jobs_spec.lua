@@ -8,6 +8,8 @@ if not require("sluice.core").build().libraries.hiredis then
   return
 end
 
+local FULL = os.getenv("SLUICE_SPEC_FULL")
+
 local SOURCE = [[
 local jobs = require("sluice.jobs").new(app, { durable = %s, concurrency = 2 })
 app:channel("did", { history = 1000 })
@@ -31,6 +33,15 @@ app:post("/start/:kind/:id", function(req)
   if not job then return nil, message, code, field end
   return { id = job.id, status = job.status, n = job.args and job.args.n }
 end)
+local said = app:state("said", {})
+app:post("/later/:id", function(req)
+  app:spawn(function()
+    local job, _, code = jobs:start("quick", { id = req.params.id, owner = "ann" })
+    said()[req.params.id] = job and "started" or code
+  end)
+  return 202
+end)
+app:get("/leads", function() return app:stats().cluster end)
 app:put("/attend/:id", { body = "stream", max = 1000000 }, function(req)
   return jobs:attend("upload", { id = req.params.id, owner = "ann", total = 10 }, function(job)
     local n = 0
@@ -233,6 +244,26 @@ end)
     t:advance(20)
     assert.same({ "job-complete a" }, ends(c))
   end)
+
+  for _, durable in ipairs { "nil", "true" } do
+    it("that a stopped node was about to store stay what the next one made of them, durable = " .. durable, function()
+      start(durable)
+      for round = 1, FULL and 48 or 12 do
+        local lead = kit.leaders(t, { 1, 2, 3 }, "/leads")[1]
+        local id, asked = "q" .. round, (lead + round) % 3 + 1 -- the one that leads, or another one
+        t:redis { latency = 0.4 }
+        t:node(asked):post("/later/" .. id)
+        t:advance(0.2 + (round - 1) % 12 * 0.15)
+        t:redis { latency = 0 }
+        t:node(lead):freeze(12)
+        t:advance(30)
+        local said = t:node(asked):state("said")[id]
+        local is = said == "started" and "success" or status(asked, id)
+        assert.truthy(said == "started" or said == "EBUSY" and (is == "success" or is == nil), said)
+        for n = 1, 3 do assert.equal(is, status(n, id), ("round %d, node %d"):format(round, n)) end
+      end
+    end)
+  end
 
   it("are not run twice after the node that led was stopped", function()
     start()

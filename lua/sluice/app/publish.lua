@@ -138,9 +138,8 @@ local function commit(runtime, published, channel, event, text, key, o)
   local stored, waits = runtime.stored, o.wait ~= false
   if waits and runtime.is_shared then waits = runtime.scheduler:can_wait()
   elseif waits then stored:need_wait(WAITS) end
-  local fiber = runtime.scheduler.current
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
-    o.ttl, o.update, o.idempotency, fiber and fiber.lease, false, nil, o.lease)
+    o.ttl, o.update, o.idempotency, runtime.scheduler:token(), false, nil, o.lease)
   if not ticket then return nil, message, code end
   local leased = key and runtime.leases:begin(channel, event, text, key, o)
   local ok, id, subscribers, again

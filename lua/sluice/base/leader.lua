@@ -54,6 +54,9 @@ local function answered(ok, ...)
   return packed(nil, tostring(problem), "EINTERNAL")
 end
 
+local function has_failed(answer) return answer.n > 0 and answer.list[1].v == nil end
+
+-- Its coroutine belongs to this lead: what it stores and publishes carries the token.
 local function work(self, ask)
   if self.given[ask.id] and not self.given[ask.id].answer then return end -- it is under way
   local given = self.given[ask.id] or { at = core.now() }
@@ -65,6 +68,10 @@ local function work(self, ask)
     end })
     given.answer = not call and packed(nil, ("this node has no '%s'"):format(ask.call), "EINVAL")
       or answered(pcall(call, unpacked(ask.args)))
+  end
+  if has_failed(given.answer) and not self:has_book() then -- the next one is asked again
+    self.given[ask.id] = nil
+    return
   end
   local ok, message, code = self.app:tell(self.name, { answer = ask.id, values = given.answer })
   if ok or code ~= "ETOOBIG" then return end
@@ -89,7 +96,7 @@ local function hear(self, event)
   if waits then
     waits.values = data.values
   elseif data.ask and self:has_book() then
-    work(self, { id = data.ask, call = data.call, args = data.args })
+    self:spawn(function() work(self, { id = data.ask, call = data.call, args = data.args }) end)
   end
 end
 
@@ -105,12 +112,34 @@ local function wait(self, waits, seconds)
   end
 end
 
+-- Call it on this node. What it stores and publishes carries the token of this lead, whose end
+-- closes the work of the book, and not this caller.
+local function here(self, call, ...)
+  local fiber = process.runtime.scheduler.current
+  if not fiber or fiber.lease then return self.calls[call](...) end
+  fiber.lease, fiber.borrows = process.runtime.leadership.token, true
+  local _ <close> = setmetatable({}, { __close = function()
+    fiber.lease, fiber.borrows = nil, nil
+  end })
+  return self.calls[call](...)
+end
+
+-- The same: true and what it returns; or false, when another node has the book.
+local function call_here(self, ...)
+  if not self:has_book() then return false end
+  local values = table.pack(here(self, ...))
+  if values[1] == nil and not self:has_book() then return false end
+  return true, table.unpack(values, 1, values.n)
+end
+
 --- Call a function of the book, wherever it is. Waits.
 -- @tparam string call its name in `calls`
 -- @param ... plain data
 -- @return what it returns, as JSON gives it back; or nil, message, code ("EBUSY": no node has it)
 function Leader:call(call, ...)
-  if self:has_book() then return self.calls[call](...) end
+  if not self:is_shared() then return self.calls[call](...) end
+  local values = table.pack(call_here(self, call, ...))
+  if values[1] then return table.unpack(values, 2, values.n) end
   local id, waits = core.id(), {}
   self.waiting[id] = waits
   local _ <close> = setmetatable({}, { __close = function() self.waiting[id] = nil end })
@@ -120,14 +149,16 @@ function Leader:call(call, ...)
     if not ok and code ~= "EBUSY" and code ~= "ETIMEOUT" then return nil, message, code end
     wait(self, waits, AGAIN_SECONDS)
     if waits.values then return unpacked(waits.values) end
-    if self:has_book() then return self.calls[call](...) end
+    values = table.pack(call_here(self, call, ...))
+    if values[1] then return table.unpack(values, 2, values.n) end
   until core.now() >= till
   return nil, ("%s: no node of the cluster answers"):format(self.name), "EBUSY"
 end
 
 --- The same, and wait for nothing.
 function Leader:send(call, ...)
-  if self:has_book() then return self.calls[call](...) end
+  if not self:is_shared() then return self.calls[call](...) end
+  if self:has_book() then return here(self, call, ...) end
   local given = table.pack(...)
   return self.app:spawn(function() self:call(call, table.unpack(given, 1, given.n)) end)
 end

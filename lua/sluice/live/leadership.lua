@@ -45,7 +45,9 @@ function Leadership:turn(token)
   if before then
     runtime.services:rest()
     if runtime.tasks.shared then runtime.tasks.shared:rest() end
-    runtime.scheduler:cancel_all(function(fiber) return fiber.lease == before end)
+    runtime.scheduler:cancel_all(function(fiber)
+      return fiber.lease == before and not fiber.borrows
+    end)
   end
   if not token or runtime.stopping then return end
   runtime.timers:align()

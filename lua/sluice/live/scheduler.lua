@@ -146,6 +146,12 @@ function Scheduler:cancel(fiber, problem)
   notify_end(self, fiber, not problem and nil, problem)
 end
 
+--- The lead that the caller belongs to, also while it is closed; nil: none.
+function Scheduler:token()
+  local fiber = self.closing or self.current
+  return fiber and fiber.lease
+end
+
 -- Why the caller cannot wait, or nil.
 local function obstacle(self, what)
   local fiber = self.current

@@ -101,10 +101,9 @@ function Stores:write(what, name, key, text, waits, expected, passing)
   local channel, message, code = need(self, name)
   if not channel then return nil, message, code end
   local ticket
-  local fiber = self.runtime.scheduler.current
   ticket, message, code = self.runtime.server:commit_event(channel, EVENT, text or "", key,
-    text == nil, 0, false, nil, fiber and fiber.lease, expected ~= nil, expected and expected.text,
-    false, self.keeps and not passing)
+    text == nil, 0, false, nil, self.runtime.scheduler:token(), expected ~= nil,
+    expected and expected.text, false, self.keeps and not passing)
   if not ticket then return nil, ("store '%s': %s"):format(name, message), code end
   local hide = expected and function() end or show(self, name, key, text)
   local ok
