@@ -60,6 +60,8 @@ return function(app, documents, rooms, options)
     local ends = { doc.length }
     for at in doc.text:gmatch("()\n") do ends[#ends + 1] = utf8.len(doc.text:sub(1, at - 1)) end
     me.at, me.left = ends[random(#ends)], SAYS[random(#SAYS)]
+    local before = me.at > 0 and doc.text:sub(1, utf8.offset(doc.text, me.at + 1) - 1) or ""
+    if before:find("%S$") then me.left = " " .. me.left end
     if doc.length > LONGEST then me.left, me.rest = "", 30 end
   end
 

@@ -124,8 +124,13 @@ export function showRows(list, items, { keyOf, makeRow, write }) {
   }));
 }
 
-/** Put a row on top of a list that keeps so many; `.none` beside it is shown while it is empty. */
-export function addRow(list, row, most = 100) {
-  list.prepend(row);
+/**
+ * Put a row into a list that keeps so many, the newest first; `.none` beside it is shown while it is empty. `time`: of
+ * what it tells, when that is not now: the past of several channels comes in the order of the channels.
+ */
+export function addRow(list, row, most = 100, time = undefined) {
+  row.dataset.at = Date.parse(time) || Date.now();
+  const earlier = [...list.children].find(({ dataset }) => Number(dataset.at) <= Number(row.dataset.at));
+  list.insertBefore(row, earlier ?? null);
   while (list.children.length > most) list.lastChild.remove();
 }

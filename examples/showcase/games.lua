@@ -5,7 +5,8 @@ local walk = require("walk")
 local SEEDS = { ["7"] = 7, ["8"] = 8, ["9"] = 9 } -- of the matches, by id
 local SAID = { "A long ball into the box.", "The keeper holds it.", "Patient play in midfield.",
   "A free kick from the left.", "The crowd is on its feet." }
-local MOMENTS = { "corner", "foul", "goal", "yellow card", "substitution" }
+local MOMENTS = { "corner", "corner", "foul", "foul", "yellow card", "substitution" }
+local GOALS = 1 / 25 -- of all moments: some four in a match
 local PLAYERS = { "Smith", "Jones", "Silva", "Okafor", "Berg" }
 local NEWS = { { "Rain expected", "It may get wet in the second half." },
   { "Full house", "All 41,000 seats are taken." }, { "Next round", "The draw is on Friday." },
@@ -16,7 +17,8 @@ local function any(list, from) return list[1 + math.floor(walk.draw(from) * #lis
 local function play(app, id, game)
   game.minute = game.minute % 90 + 1
   if game.minute == 1 then game.home, game.away = 0, 0 end
-  local moment, team = any(MOMENTS, game), any({ "home", "away" }, game)
+  local moment = walk.draw(game) < GOALS and "goal" or any(MOMENTS, game)
+  local team = any({ "home", "away" }, game)
   if moment == "goal" then game[team] = game[team] + 1 end
   app:publish("match/" .. id .. "/events", "match-event", { matchId = id, minute = game.minute,
     type = moment, team = team, player = any(PLAYERS, game),

@@ -20,7 +20,7 @@ const brief = (value) => `${short.format(value).replace("-", "−")} °C`;
 const nameOf = (device) => device.about?.name ?? device.id;
 
 function note(text, tone, time) {
-  addRow(byId("log"), make("li", [make("time", clock(time, true)), make("span", text, { class: tone })]), 9);
+  addRow(byId("log"), make("li", [make("time", clock(time, true)), make("span", text, { class: tone })]), 9, time);
 }
 
 // ---- A device, on the plan and in the list -------------------------------------------------------------

@@ -15,7 +15,7 @@ const known = (value) => typeof value === "number" && Number.isFinite(value);
 const gigabytes = (bytes) => `${tenths.format(bytes / 1e9)} GB`;
 
 function note(text, tone, time) {
-  addRow(byId("log"), make("li", [make("time", clock(time, true)), make("span", text, { class: tone })]), 8);
+  addRow(byId("log"), make("li", [make("time", clock(time, true)), make("span", text, { class: tone })]), 8, time);
 }
 
 // ---- Figures --------------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ function onAlert(alert) {
   if (rows.has(alert.id)) return;
   const button = make("button", "Acknowledge", { type: "button", "aria-label": `Acknowledge: ${alert.message}` });
   button.addEventListener("click", () => acknowledge(alert.id, button));
-  const row = make("li", [make("div", [make("span", [make("span", alert.severity, { class: "badge" }), " ", make("b", alert.message)]), button],
-    { class: "row" }), make("p", `${alert.category ? `${alert.category}, ` : ""}since ${clock(alert.since)}`, { class: "soft small about" })],
+  const row = make("li", [make("p", [make("span", alert.severity, { class: "badge" }), " ", make("b", alert.message)]),
+    make("div", [make("p", `${alert.category ? `${alert.category}, ` : ""}since ${clock(alert.since)}`, { class: "soft small about" }), button], { class: "row" })],
   { class: "item", "data-rule": alert.rule, "data-severity": alert.severity });
   rows.set(alert.id, row);
   byId("alerts").prepend(row);
