@@ -474,6 +474,10 @@ const char *node_label(const struct node *n) {
     return n->label;
 }
 
+const char *node_began_by(const struct node *n) {
+    return n->began_by;
+}
+
 const char *node_unlike(const struct node *n) {
     return n->unlike;
 }

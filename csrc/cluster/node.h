@@ -113,6 +113,7 @@ int64_t node_time_ms(const struct node *n);
 
 /* What it is called, and who was seen lately with channels of other names or ttls ("n2, n3"; ""). */
 const char *node_label(const struct node *n);
+const char *node_began_by(const struct node *n); /* the epoch; "": nobody says */
 const char *node_unlike(const struct node *n);
 
 /* How many nodes of this cluster were seen lately, and how their slots begin: so do the ids of

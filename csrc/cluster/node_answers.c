@@ -114,6 +114,8 @@ static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
     if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
         answer = SCRIPT_SENSELESS; /* not ours */
     if (answer == SCRIPT_OK) note_time(n, joined.now_ms);
+    snprintf(n->began_by, sizeof n->began_by, "%.*s", (int)joined.by.n,
+             joined.by.n ? joined.by.p : "");
     give(n, tag, answer, r, &reply);
 }
 

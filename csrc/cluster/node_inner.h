@@ -14,6 +14,7 @@ struct node {
     const struct node_calls *calls;
     void *owner;
     char label[64];
+    char began_by[64]; /* whose join began the epoch: its label */
     uint32_t feed_events;
     const char *broken; /* why; found where the machine cannot be told */
     bool reading;       /* an XREAD is under way, or what it brought is looked at */

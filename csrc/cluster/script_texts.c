@@ -1,6 +1,7 @@
 /* The scripts, as Redis runs them; see scripts.h. All keys begin with "sluice:{NAME}:"
  *
- *   m       hash     fmt; epoch, began (when, in ms), run, replid (whose process), seq (the last number),
+ *   m       hash     fmt; epoch, began (when, in ms), by (the label of the node that began it),
+ *                    run, replid (whose process), seq (the last number),
  *                    safe, evicted, feedmax, mark (the last one for all), lineage ("epoch:base",
  *                    the newest first, by commas), rules and grown (see bound), for each node
  *                    fence:<slot>; lead (the slot that leads), leadtok (its token), leadtill (up
@@ -244,7 +245,7 @@ static const char JOIN[] =
     "  end\n"
     "  epoch, took, m[10] = ARGV[4], '1', now\n"
     "  call('HSET', KEYS[1], 'fmt', '" FORM "', 'epoch', epoch, 'began', now,\n"
-    "    'seq', text(seq), 'lineage', lineage)\n"
+    "    'by', ARGV[6], 'seq', text(seq), 'lineage', lineage)\n"
     "end\n"
     "safe = ARGV[5] ~= '' and ARGV[5] or (moved and '0' or m[6] or '0')\n"
     "local fence = text(call('HINCRBY', KEYS[1], 'fence:' .. ARGV[1], 1))\n"
@@ -260,10 +261,10 @@ static const char JOIN[] =
     "  end\n"
     "end\n"
     "local reaped = text(call('HDEL', KEYS[1], 'reaped:' .. ARGV[1]))\n"
-    "local h = call('HMGET', KEYS[1], 'lineage', 'mark')\n"
+    "local h = call('HMGET', KEYS[1], 'lineage', 'mark', 'by')\n"
     "local age = text(math.max(now - (m[10] or '0'), 0))\n"
     "return {'OK', epoch, fence, text(seq), h[1], took, run, replid, h[2] or '0', now,\n"
-    "  age, reaped}\n";
+    "  age, reaped, h[3] or ''}\n";
 
 /* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
  * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data

@@ -427,6 +427,7 @@ enum script_answer script_joined(const struct reply *r, struct script_joined *ou
     out->now_ms = (int64_t)next_number(&i);
     out->age_ms = next_number(&i);
     out->reaped = r->n > i.at && next_number(&i) == 1;
+    if (r->n > i.at) out->by = next_text(&i);
     return i.wrong ? SCRIPT_SENSELESS : SCRIPT_OK;
 }
 

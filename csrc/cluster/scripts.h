@@ -100,7 +100,8 @@ struct script_joined {
     bool reaped;     /* it was taken for dead, and what it had is removed */
     bool took;       /* this join began the epoch */
     struct slice
-        lineage; /* "epoch:base,epoch:base", the newest first; borrows the reply */
+        lineage;     /* "epoch:base,epoch:base", the newest first; borrows the reply */
+    struct slice by; /* the label of the node that began the epoch; so does this */
 };
 
 int script_join(struct buf *out, const struct scripts *s, const struct script_join *ask);

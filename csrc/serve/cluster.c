@@ -193,10 +193,11 @@ static void node_on_epoch(void *owner, uint64_t base) {
     cluster_tell_app(c);
     cluster_pass_notice(c, NULL);
     cluster_owe_leases(c);
+    const char *by = node_began_by(c->node);
     log_printf(LOG_WARN,
-               "cluster: epoch %s began: what Redis had above number %llu is lost, and "
-               "readers are told (failover)",
-               m->epoch, (unsigned long long)base);
+               "cluster: epoch %s began, as %s%s found: what Redis had above number %llu "
+               "is lost, and readers are told (failover)",
+               m->epoch, *by ? "node " : "another node", by, (unsigned long long)base);
 }
 
 static void node_on_reaped(void *owner) {

@@ -105,6 +105,9 @@ describe("a cluster", function()
     local back = sse.connect(cluster[1].port, "/news", { last_event_id = before.id })
     assert.equal("hello", back:next_event(5).event)
     assert.equal(after.id, told(back, "failover").id)
+    local by = after.id:match("^%w+") .. " began, as node (n%d) found: what Redis had above number %d+ is lost"
+    for i = 1, 2 do cluster[i].wait_log("epoch " .. by) end
+    assert.equal(cluster[1].log():match(by), cluster[2].log():match(by))
     for _, client in ipairs(clients) do client:close() end
     back:close()
   end)
