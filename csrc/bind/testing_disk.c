@@ -5,6 +5,7 @@
 #include "bind/l_aux.h"
 #include "store/db.h"
 #include "store/disk.h"
+#include "store/folder.h"
 #include "store/schema.h"
 #include "store/tools.h"
 
@@ -98,12 +99,14 @@ static int hold_gc(lua_State *L) {
     return 0;
 }
 
-/* testing_disk.hold(path) -> release: a reader that has begun to read, until it is called */
+/* testing_disk.hold(path | disk) -> release: a reader that has begun to read, until it is
+ * called */
 static int l_hold(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    struct disk *disk = lua_isstring(L, 1) ? NULL : check_disk(L, 1);
+    const char *path = disk ? FOLDER_FILE : lua_tostring(L, 1);
     struct db *db = lx_box(L, sizeof *db, hold_gc);
     int64_t n = 0;
-    int err = db_open(db, path, NULL, DB_READ);
+    int err = db_open(db, path, disk ? disk_vfs(disk) : NULL, DB_READ);
     if (err == 0) err = db_run(db, db_sql(db, SQL_BEGIN_READ));
     if (err == 0) err = db_number(db, db_sql(db, SQL_HEAD), 0, &n);
     if (err < 0) return lx_fail(L, err);

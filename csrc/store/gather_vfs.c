@@ -16,7 +16,8 @@
 struct gathered {
     sqlite3_file file;
     bool is_log;
-    bool ends; /* the last header is of a frame that ends a transaction */
+    bool ends;    /* the last header is of a frame that ends a transaction */
+    bool in_part; /* a reader keeps this checkpoint from copying the whole log */
     size_t n;
     sqlite3_int64 at; /* where the gathered bytes belong */
     char *bytes;
@@ -62,13 +63,13 @@ static int on_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at) 
     if (g->n == 0) g->at = at;
     memcpy(g->bytes + g->n, p, size);
     g->n += size;
-    return ends_with(g, p, n) ? flush(file) : SQLITE_OK;
+    return ends_with(g, p, n) || g->in_part ? flush(file) : SQLITE_OK;
 }
 
 /* ---- What needs it written ------------------------------------------------------------ */
 
 /* Only what SQLite asks for an error: the end of a checkpoint, which it tells with a control,
- * is followed by a sync. */
+ * is followed by a sync, where the whole log was copied (see in_part). */
 
 static int on_read(sqlite3_file *file, void *p, int n, sqlite3_int64 at) {
     int rc = flush(file);
@@ -127,8 +128,16 @@ static int on_shm_map(sqlite3_file *file, int region, int size, int extend,
     return CALL(file, xShmMap, region, size, extend, out);
 }
 
+/* A checkpoint takes its lock first. One that a reader holds up is then refused the lock of
+ * that reader's place in the log: it copies what lies before it, without a sync, and at once
+ * others read that from the file. */
 static int on_shm_lock(sqlite3_file *file, int first, int n, int flags) {
-    return CALL(file, xShmLock, first, n, flags);
+    enum { CHECKPOINT = 1, PLACES = 4, TAKES = SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE };
+    struct gathered *g = gathered_of(file);
+    int rc = CALL(file, xShmLock, first, n, flags);
+    if (flags == TAKES && first <= CHECKPOINT) g->in_part = false;
+    if (flags == TAKES && first >= PLACES && rc == SQLITE_BUSY) g->in_part = true;
+    return rc;
 }
 
 static void on_shm_barrier(sqlite3_file *file) {

@@ -2,9 +2,10 @@
 --- is not, and what is unknown is found out before anything else is said.
 local stored = require("spec.support.stored")
 local deadline = require("spec.support.deadline")
+local testing_disk = require("sluice.core.testing_disk")
 
 local POLICIES = { log = { durable = true, events = 40 } }
-local disk, s
+local disk, s, release
 
 local function open(options)
   options = options or {}
@@ -53,6 +54,8 @@ end)
 
 after_each(function()
   disk:set("hang", 0)
+  if release then release() end
+  release = nil
   s:close()
   disk:close()
 end)
@@ -106,6 +109,21 @@ describe("a full disk", function()
     for _, answer in pairs(answers) do assert.equal("stored", answer) end
     disk:set("limit", 0)
     compare(answers, "a log without its room")
+  end)
+
+  it("to which a checkpoint that a reader holds up cannot copy loses nothing", function()
+    s:close()
+    s = open { pages = 50, reserves = true }
+    local first = publish(3, ("x"):rep(20000)) -- not copied yet
+    release = assert(testing_disk.hold(disk))
+    disk:set("limit", #disk:read("sluice.db") + #disk:read("sluice.db-wal") + 60000)
+    for _, answer in pairs(publish(3, ("y"):rep(20000))) do assert.equal("stored", answer) end
+    assert.equal("the log cannot be copied into the file", s.raw:stats().trouble)
+    disk:set("limit", 0)
+    release()
+    publish(20, ("z"):rep(20000)) -- the log begins anew
+    assert.is_nil(s.raw:stats().trouble)
+    compare(first, "a log that was copied in part")
   end)
 
   it("refuses until there is room again, without a restart", function()

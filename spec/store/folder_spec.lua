@@ -229,6 +229,17 @@ describe("the data folder", function()
     end, 10)
     assert.is_true(lfs.attributes(folder .. "/sluice.db-wal", "size") <= long + 100 * 4096)
   end)
+
+  it("has what a checkpoint that a reader holds up has copied", function()
+    local s = open(nil, { threads = true, pages = 50 })
+    for i = 1, 8 do assert.equal("stored", answer(s, s:event("log", ("x"):rep(20000) .. i))) end
+    local release = assert(testing_disk.hold(folder .. "/sluice.db"))
+    for i = 1, 60 do s:event("log", ("x"):rep(20000) .. i) end
+    assert.equal("stored", answer(s, s:event("log", "long")))
+    assert.equal("ok", sh("sqlite3 " .. folder .. "/sluice.db 'PRAGMA integrity_check'"))
+    assert.equal("69", sh("sqlite3 " .. folder .. "/sluice.db 'SELECT count(*) FROM events'"))
+    release()
+  end)
 end)
 
 describe("the file", function()
