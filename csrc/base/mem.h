@@ -25,4 +25,12 @@ void mem_give_back(void);
 /* Blocks that are alive now. */
 long mem_live(void);
 
+/* Of a large local that is written before it is read: it does not begin with zeros, as the others
+ * do (HARDEN in the Makefile). */
+#if __has_attribute(uninitialized)
+#define UNSET __attribute__((uninitialized))
+#else
+#define UNSET
+#endif
+
 #endif

@@ -183,7 +183,7 @@ static bool merge_run(struct merge *m, struct gather *g,
 
 /* Those of all nodes, merged by number, up to and including 'upto'. */
 static void add_logs(struct gather *g, uint64_t upto) {
-    struct merge m;
+    UNSET struct merge m;
     uint32_t i = 0;
     m.n = 0;
     upto = merge_end(g, upto);
@@ -205,7 +205,7 @@ static void add_logs(struct gather *g, uint64_t upto) {
 
 /* Local logs, in the order of their own numbers. */
 static void add_local_logs(struct gather *g, uint64_t upto) {
-    struct merge m;
+    UNSET struct merge m;
     uint32_t i = 0;
     m.n = 0;
     for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++)
