@@ -101,12 +101,11 @@ static void push_header_text(lua_State *L, const struct request *r) {
     luaL_pushresultsize(&b, n);
 }
 
-static int push_request(lua_State *L) {
-    const struct request *r = lua_touserdata(L, 1);
+static void push_request(lua_State *L, const struct request *r) {
     lua_createtable(L, 0, 12);
     set_slice(L, "method", r->method);
     set_slice(L, "path", slice_of(r->path, r->path_n));
-    set_slice(L, "query", r->query);
+    set_slice(L, "query_text", r->query);
     if (request_in_pieces(r)) {
         lua_pushboolean(L, r->upload != NULL);
         lua_setfield(L, -2, "pieces");
@@ -127,7 +126,15 @@ static int push_request(lua_State *L) {
         lua_rawset(L, -3);
     }
     lua_setfield(L, -2, "params");
-    return 1;
+}
+
+/* Call the function that comes first; of the values behind it the request is the last. */
+static int call_for_request(lua_State *L) {
+    const struct request *r = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    push_request(L, r);
+    lua_call(L, lua_gettop(L) - 1, 0);
+    return 0;
 }
 
 static const char *kind_of(const struct route *route) {
@@ -139,21 +146,12 @@ static void on_request(void *context, struct request *r) {
     struct lx_server *s = context;
     lua_State *L = s->L;
     if (!begin(s, kind_of(r->route))) return;
-    int top = lua_gettop(L);
+    lua_pushcfunction(L, call_for_request); /* protected: it allocates */
+    lua_insert(L, -3);                      /* before the function and the kind */
     lua_pushinteger(L, (lua_Integer)r->id);
     lua_pushinteger(L, r->route->id);
-    lua_pushcfunction(L, push_request); /* protected: it allocates */
     lua_pushlightuserdata(L, r);
-    struct budget_mark mark = budget_begin(); /* and may collect garbage */
-    int status = lua_pcall(L, 1, 1, 0);
-    budget_end(mark);
-    if (status != LUA_OK) {
-        log_printf(LOG_ERROR, "a request could not be handed to Lua: %s",
-                   lua_tostring(L, -1));
-        lua_settop(L, top - 3);
-        return;
-    }
-    call(s, 3);
+    call_with(s, 5);
 }
 
 static void on_cancel(void *context, uint64_t id) {

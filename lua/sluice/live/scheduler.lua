@@ -18,6 +18,8 @@ local Scheduler = {}
 Scheduler.__index = Scheduler
 Scheduler.__name = "sluice.Scheduler"
 
+local create, status = coroutine.create, coroutine.status
+
 local WAIT = {} -- what a fiber yields; anything else was yielded by mistake
 Scheduler.WAIT = WAIT
 local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the next
@@ -68,7 +70,7 @@ local function settle(self, fiber, outer, alive, first, ...)
     if fiber.cancelled then self:cancel(fiber) end
     return
   end
-  if coroutine.status(fiber.co) == "suspended" then
+  if status(fiber.co) == "suspended" then
     return self:cancel(fiber,
       failure.late("coroutine.yield() cannot be resumed here: use sluice.sleep()"))
   end
@@ -86,13 +88,12 @@ local function run(self, fiber, ...)
 end
 
 local function make(self, generation, kind, name, on_end)
-  local fiber = { co = coroutine.create(failure.try), generation = generation, kind = kind,
-    name = name, on_end = on_end, depth = 0, number = self.made,
-    trace = self.current and self.current.trace,
-    lease = self.lease or kind == "spawn" and self.current and self.current.lease or nil,
-    ended = false }
-  self.lease = nil
-  self.made, self.fibers[fiber] = self.made + 1, true
+  local outer, made, lease = self.current, self.made, self.lease
+  local fiber = { co = create(failure.try), generation = generation, kind = kind, name = name,
+    on_end = on_end, depth = 0, number = made, trace = outer and outer.trace, ended = false }
+  if outer and kind == "spawn" then lease = lease or outer.lease end
+  if lease then fiber.lease, self.lease = lease, nil end
+  self.made, self.fibers[fiber] = made + 1, true
   self.count = self.count + 1
   generation.running = (generation.running or 0) + 1
   return fiber

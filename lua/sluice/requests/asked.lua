@@ -21,7 +21,7 @@ end
 function asked.again(req, info, params)
   local raw = { method = "GET", path = info.path, ip = info.ip, body = "" }
   for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
-  raw.query, raw.params = req and rawget(req, "query_text") or nil, raw.params or params
+  raw.query_text, raw.params = req and rawget(req, "query_text") or nil, raw.params or params
   return request.new(raw)
 end
 

@@ -36,7 +36,7 @@ end
 -- With ?stored=1 also what the store has of channels: sluice check compares it with its app.
 local function get_reload(runtime, id, raw)
   local status = runtime.reloader:status()
-  if is_on(query.parse(raw.query) or {}, "stored") then
+  if is_on(query.parse(raw.query_text) or {}, "stored") then
     local rows, left_out = runtime.server:stored()
     status.stored, status.stored_left_out = arrays.mark(rows), left_out
   end
@@ -44,7 +44,7 @@ local function get_reload(runtime, id, raw)
 end
 
 local function post_reload(runtime, id, raw)
-  local values = query.parse(raw.query) or {}
+  local values = query.parse(raw.query_text) or {}
   local kind = is_on(values, "dry_run") and "dry_run" or is_on(values, "rollback") and "rollback"
     or "reload"
   local ok, message, code = runtime.reloader:request(kind, function(outcome)
@@ -72,7 +72,7 @@ end
 
 -- What the server takes for the address of a stream's reader: sluice doctor compares.
 local function get_client(runtime, id, raw)
-  local values = query.parse(raw.query) or {}
+  local values = query.parse(raw.query_text) or {}
   local client = runtime.server:client(values.id or "")
   if not client then return refuse(runtime, id, 404, "ENOTFOUND", "no stream has this client") end
   answer(runtime, id, 200, { id = client.id, ip = client.ip, path = client.path,
@@ -80,7 +80,7 @@ local function get_client(runtime, id, raw)
 end
 
 local function get_explain(runtime, id, raw)
-  local values = query.parse(raw.query) or {}
+  local values = query.parse(raw.query_text) or {}
   for _, kind in ipairs(runtime.explainer.KINDS) do
     if values[kind] and values[kind] ~= "" then
       local ok, message, code = runtime.explainer:explain(kind, values[kind], function(told)
@@ -97,7 +97,7 @@ end
 
 -- Not with the admin key: a key may be read by others, a socket is opened by its user alone.
 local function post_repl(runtime, id, raw)
-  local values = query.parse(raw.query) or {}
+  local values = query.parse(raw.query_text) or {}
   if raw.ip ~= "unix" then
     return refuse(runtime, id, 403, "EDENIED", "only over the Unix socket")
   end

@@ -149,7 +149,6 @@ names.lenient(META, "req", Request, { "method", "path", "params", "query", "head
 -- @tparam[opt] sluice.Pieces pieces its body, when that is not in one
 -- @treturn sluice.Request
 function request.new(raw, pieces)
-  raw.query_text, raw.query = raw.query, nil
   if pieces or raw.pieces ~= nil then raw._pieces, raw.pieces = pieces, nil end
   if raw.headers then query.headers(raw.headers) end
   raw.params = raw.params or {}

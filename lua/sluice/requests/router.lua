@@ -67,11 +67,11 @@ end
 -- @return nil when all agreed, else the refusal: status, body, headers, and which guard it was; nil
 --   instead of that when the user is over a limit
 function router.guard(generation, route, req, after)
-  local path
-  local look = generation.runtime.after_guard
-  route.all_guards = route.all_guards or router.guards_of(generation, route)
-  if #route.all_guards == 0 and rawget(req, "user") == nil then return nil end -- nobody to ask
-  for _, asked in ipairs(route.all_guards) do
+  local guards = route.all_guards or router.guards_of(generation, route)
+  route.all_guards = guards
+  if #guards == 0 and rawget(req, "user") == nil then return nil end -- nobody to ask
+  local look, path = generation.runtime.after_guard, nil
+  for _, asked in ipairs(guards) do
     if asked.pattern then path = path or path_of(req) end
     if not asked.pattern or core.match(asked.pattern, path) then
       local answer, second, third = asked.fn(req)

@@ -108,7 +108,7 @@ end
 -- Whether this is the next poll of a client that its function writes: who asks is known after the
 -- guards, and the function has run.
 local function is_claimed(session)
-  if session.why or not rawget(session.req, "_names_client") then return false end
+  if not session.polls then return false end
   local user = session.req.user
   local nothing = { channels = {}, expires = acceptance.expires_of(user) }
   return session.runtime.server:claim(session.id, nothing, user and user.id)
@@ -181,7 +181,7 @@ end
 
 local function serve(session)
   local runtime = session.runtime
-  runtime.scheduler.current.trace = rawget(session.req, "traceparent")
+  if session.trace then runtime.scheduler.current.trace = session.trace end
   if session.why then
     runtime.writers[session.client_id] = runtime.scheduler.current
     runtime.scheduler.current.session = session
@@ -223,7 +223,7 @@ end
 -- @tparam table raw
 function streams.request(runtime, id, route, raw)
   start({ runtime = runtime, generation = runtime.generation, route = route, id = id,
-    req = request.new(raw), after = {} })
+    trace = raw.traceparent, polls = raw._names_client, req = request.new(raw), after = {} })
 end
 
 --- Run the plan of an open stream again, with the code of the current generation.
