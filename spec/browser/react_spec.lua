@@ -264,6 +264,20 @@ describe("examples/react", function()
     one.fill(".editor li:nth-child(2) input", "Milk first")
     two.wait("document.querySelector('.editor li:nth-child(2) input').value === 'Milk first'", 20)
     two.wait("document.querySelector('.editor li:nth-child(2) i[title=alice]')", 20)
+    one.eval([[() => {
+      const line = document.querySelector(".editor li:nth-child(2) input");
+      window.seen = [];
+      const look = () => {
+        if (window.seen.at(-1) !== line.value) window.seen.push(line.value);
+        requestAnimationFrame(look);
+      };
+      look();
+    }]])
+    for _, key in ipairs { "a", "b", "c", "d", "e", "f" } do one.press(key) end
+    one.eval("document.activeElement.blur()") -- while it is saved
+    two.wait("document.querySelector('.editor li:nth-child(2) input').value === 'Milk firstabcdef'", 20)
+    one.wait("window.seen.at(-1) === 'Milk firstabcdef'", 20)
+    assert.same({}, one.eval("window.seen.filter((text, i) => i > 0 && text.length < window.seen[i - 1].length)"))
     one.close()
     two.close()
     assert.same({}, b.noise())

@@ -1,6 +1,7 @@
 --- The showcase's page in a real browser: nine cards that fill from one stream, the log, the demo switch, the
 --- panel over cuts, a restart and a reload, keys alone, and events that mean harm.
 local browser = require("spec.support.browser")
+local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local process = require("spec.support.process")
@@ -165,18 +166,30 @@ describe("the showcase's page", function()
 
   it("switches the demo on, makes it quicker, and off", function()
     local page = b.open(s.url .. "/")
+    -- The page shows at once what it asks for.
+    local function server_has(name, value)
+      deadline.eventually(function() return json.decode(http.get(s.port, "/api/demo/status").body)[name] == value end,
+        10, "the demo's " .. name)
+    end
     page.wait("document.querySelector('#demo [data-is=interval]').value === '5'", 10)
     page.fill("#demo [data-is=interval]", "0.5")
     page.click("#demo [role=switch]")
     page.wait("document.querySelector('#demo [role=switch]').getAttribute('aria-checked') === 'true'", 10)
     page.wait("/^On, \\d+ sent$/.test(document.querySelector('#demo [data-is=said]').textContent)", 10)
-    assert.equal(0.5, json.decode(http.get(s.port, "/api/demo/status").body).intervalSeconds)
+    server_has("intervalSeconds", 0.5)
     page.fill("#demo [data-is=interval]", "0")
     page.eval("document.querySelector('#demo [data-is=interval]').dispatchEvent(new Event('change'))")
     page.wait("/from 0.1 to 3600/.test(document.querySelector('#demo [data-is=said]').textContent)", 10)
     page.click("#demo [role=switch]")
     page.wait("document.querySelector('#demo [role=switch]').getAttribute('aria-checked') === 'false'", 10)
-    assert.is_false(json.decode(http.get(s.port, "/api/demo/status").body).running)
+    server_has("running", false)
+    page.fill("#demo [data-is=interval]", "60")
+    for _, clicks in ipairs { 3, 5 } do -- quicker than any answer: none of them is lost
+      local on = clicks == 3
+      page.eval("(n) => { for (; n > 0; n -= 1) document.querySelector('#demo [role=switch]').click(); }", clicks)
+      server_has("running", on)
+      page.wait("(on) => document.querySelector('#demo [role=switch]').ariaChecked === on", 10, tostring(on))
+    end
     page.close()
     assert.same({}, complaints())
   end)

@@ -36,7 +36,7 @@ async function look() {
 }
 
 function want(running) {
-  const intervalSeconds = part.interval.valueAsNumber;
+  const intervalSeconds = running ? part.interval.valueAsNumber : demo.value.intervalSeconds;
   if (running && !(intervalSeconds >= 0.1 && intervalSeconds <= 3600)) return say(part.said, "A number of seconds from 0.1 to 3600 is expected");
   demo.want({ ...demo.value, running, intervalSeconds });
 }
