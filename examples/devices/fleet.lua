@@ -18,6 +18,9 @@ Fleet.__index = Fleet
 local DEVICES_MAX = 30 -- two channels each: a stream follows up to 64
 local NOBODY = "~" -- owns what is added without a user: everybody sees it
 
+-- A fleet in memory begins anew with each start, at versions that no page has seen.
+local function first_version() return math.floor(sluice.time() * 1000) end
+
 --- What is known of a device; nil when there is none.
 function Fleet:get(id) return self.devices:get(id) end
 
@@ -27,7 +30,7 @@ function Fleet.channel(_, owner) return "devices/" .. (owner or NOBODY) end
 function Fleet:_tell(id, device)
   return self.app:publish(self:channel(device.owner), "device", { deviceId = id, name = device.name,
     x = device.x, y = device.y, limit = device.limit, clear = device.clear,
-    version = device.version or 1 })
+    version = device.version or 0 })
 end
 
 --- The ids of all devices of an owner.
@@ -52,7 +55,7 @@ end
 function Fleet:add(id, about)
   local row = { name = about.name or id, limit = about.limit,
     clear = about.clear or about.limit - 5, x = about.x or 50, y = about.y or 50,
-    owner = about.owner, key = about.key, version = 1 }
+    owner = about.owner, key = about.key, version = first_version() }
   local fine, message, code, field = self.alerts:channel(id)
   if not fine then return nil, message, code, field end
   if self.devices:get(id) then return fit.refuse("id", "there is such a device already") end
@@ -75,7 +78,7 @@ function Fleet:set_limits(id, limit, clear)
   if not ok then return nil, message, code, field end
   local row = self.devices:get(id)
   row.limit, row.clear, row.changed = limit, clear, sluice.time()
-  row.version = (row.version or 1) + 1
+  row.version = (row.version or 0) + 1
   ok, message, code = self.devices:set(id, row)
   if not ok then return nil, message, code end
   ok, message, code = self:_tell(id, row)

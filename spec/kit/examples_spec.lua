@@ -516,8 +516,10 @@ describe("examples/devices", function()
     assert.equal(404, put("bob", 60, 50).status)
     assert.equal("clear", put("alice", 60, 60).json.error.field)
     assert.equal("limit", put("alice", 5000, 60).json.error.field)
-    assert.same({ version = 2, limit = 60, clear = 50 }, put("alice", 60, 50).json)
-    assert.equal(2, t:connect("/api/floor", { user = "alice" }):wait_for("device", 0, { limit = 60 }).data.version)
+    local floor = t:connect("/api/floor", { user = "alice" })
+    local version = floor:wait_for("device", 0, { limit = 80 }).data.version + 1
+    assert.same({ version = version, limit = 60, clear = 50 }, put("alice", 60, 50).json)
+    assert.equal(version, floor:wait_for("device", 1, { limit = 60 }).data.version)
     c:expect_none("alert", 1)
     reading(70)
     local alert = c:wait_for("alert", 1).data

@@ -50,6 +50,19 @@ describe("the showcase", function()
     assert.same({}, t:log("error"))
   end)
 
+  it("has limits of a device that are newer than all before, also after a restart that forgot them", function()
+    demo()
+    local function rack() return t:connect("/api/floor"):wait_for("device", 0, { deviceId = "rack" }).data end
+    local first = rack()
+    t:advance(1)
+    local said = t:put("/api/devices/rack/limits", { json = { limit = 20, clear = 10 } }).json
+    assert.same({ first.version + 1, 20 }, { said.version, rack().limit })
+    t:kill()
+    local again = rack()
+    assert.equal(first.limit, again.limit)
+    assert.is_true(again.version > said.version)
+  end)
+
   it("goes on over a reload, each feed once", function()
     demo()
     local match = t:connect("/api/live-match/7")

@@ -20,7 +20,8 @@ const brief = (value) => `${short.format(value).replace("-", "−")} °C`;
 const nameOf = (device) => device.about?.name ?? device.id;
 
 function note(text, tone, time) {
-  addRow(byId("log"), make("li", [make("time", clock(time, true)), make("span", text, { class: tone })]), 9, time);
+  const words = text.replaceAll(" °C", "\u00a0°C"); // in one piece
+  addRow(byId("log"), make("li", [make("time", clock(time, true)), make("span", words, { class: tone })]), 9, time);
 }
 
 // ---- A device, on the plan and in the list -------------------------------------------------------------
@@ -282,8 +283,10 @@ function mine(name, handle) {
 
 function onReset({ channel }) {
   for (const device of devices.values()) {
-    if (channel === null || channel.startsWith("devices/")) device.limits.reset();
-    if (channel === null || channel === `device/${device.id}`) device.points = [];
+    if (channel === null || channel === `device/${device.id}`) {
+      device.points = [];
+      device.limits.reset(); // perhaps the server was restarted, and has others
+    }
     if (channel !== null && channel !== `device/${device.id}/alerts`) continue;
     for (const { id } of device.alerts.values()) {
       rows.get(id)?.remove();
