@@ -354,26 +354,6 @@ struct plan_spec lx_checkplan(lua_State *L, int index) {
     return plan;
 }
 
-/* Whether a table has no fields but these. */
-static bool is_usual(lua_State *L, int index) {
-    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING) return false;
-        struct slice name = lx_checkslice(L, -2);
-        if (!slice_eq_lit(name, "channels") && !slice_eq_lit(name, "heartbeat"))
-            return false;
-    }
-    return true;
-}
-
-/* False: it is no time between two heartbeats. */
-static bool read_heartbeat(lua_State *L, int index, double *seconds) {
-    lua_pushliteral(L, "heartbeat");
-    int type = lua_rawget(L, index);
-    *seconds = type == LUA_TNIL ? -1 : lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return type == LUA_TNIL || (type == LUA_TNUMBER && *seconds >= 1 && *seconds <= 3600);
-}
-
 /* The list on top, of names of channels alone. Returns how many. */
 static uint32_t read_names(lua_State *L, struct sub_spec *subs) {
     int list = lua_gettop(L);
@@ -390,22 +370,32 @@ static uint32_t read_names(lua_State *L, struct sub_spec *subs) {
     return found == n ? (uint32_t)n : 0;
 }
 
-/* Of a table that is_usual. */
-static bool read_usual(lua_State *L, int index, struct usual_plan *out) {
-    lua_pushliteral(L, "channels");
-    if (lua_rawget(L, index) != LUA_TTABLE) return false;
-    uint32_t n = read_names(L, out->subs);
-    out->spec = (struct plan_spec){.subs = out->subs, .n = n};
-    return n > 0 && read_heartbeat(L, index, &out->spec.options.heartbeat);
+/* A field whose name lies below its value, on top. False: it is another one, or wrong. */
+static bool read_usual(lua_State *L, struct usual_plan *out) {
+    int type = lua_type(L, -1);
+    if (lua_type(L, -2) != LUA_TSTRING) return false;
+    struct slice name = lx_checkslice(L, -2);
+    if (slice_eq_lit(name, "channels")) {
+        out->spec.n = type == LUA_TTABLE ? read_names(L, out->subs) : 0;
+        return out->spec.n > 0;
+    }
+    double seconds = type == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    out->spec.options.heartbeat = seconds;
+    return slice_eq_lit(name, "heartbeat") && seconds >= 1 && seconds <= 3600;
 }
 
 bool lx_usualplan(lua_State *L, int index, struct usual_plan *out) {
     int top = lua_gettop(L);
-    bool good = lua_istable(L, index) &&
-                luaL_getmetafield(L, index, "__index") == LUA_TNIL &&
-                is_usual(L, index) && read_usual(L, index, out);
+    bool good =
+        lua_istable(L, index) && luaL_getmetafield(L, index, "__index") == LUA_TNIL;
+    out->spec = (struct plan_spec){.subs = out->subs, .options = {.heartbeat = -1}};
+    if (good) lua_pushnil(L);
+    while (good && lua_next(L, index)) {
+        good = read_usual(L, out);
+        if (good) lua_pop(L, 1);
+    }
     lua_settop(L, top);
-    return good;
+    return good && out->spec.n > 0;
 }
 
 int lx_usual_plan(lua_State *L) {
