@@ -103,6 +103,12 @@ static void settle_place(struct paging *p, struct sub *sub, uint64_t place) {
     drop_place(p, sub);
 }
 
+/* It starts with what the ring has. What came since it joined, and the ring has no more, it misses. */
+static void settle_by_ring(struct paging *p, struct sub *sub) {
+    uint64_t gone = sub_chan(sub)->kept->gone;
+    settle_place(p, sub, gone < sub->joined ? gone : sub->joined);
+}
+
 /* As if all that only the store has were trimmed: the ring is left. */
 static void lose(struct sub *sub, enum lost_by by, bool replays) {
     struct chan *c = sub_chan(sub);
@@ -120,7 +126,7 @@ static void lose(struct sub *sub, enum lost_by by, bool replays) {
 
 static void give_up(struct paging *p, struct sub *sub) {
     p->failed = 0;
-    if (sub->seeks) settle_place(p, sub, sub_chan(sub)->kept->gone);
+    if (sub->seeks) settle_by_ring(p, sub);
     drop_place(p, sub);
     lose(sub, LOST_UNREAD, true);
 }
@@ -347,7 +353,7 @@ static void void_asked(struct paging *p) {
     drop_pages(p, NULL, UINT64_MAX);
     while (p->places) {
         struct sub *sub = p->places->sub;
-        if (sub->seeks) settle_place(p, sub, sub_chan(sub)->kept->gone);
+        if (sub->seeks) settle_by_ring(p, sub);
         else drop_place(p, sub);
     }
     if (p->asked) p->asked->sub = NULL;
@@ -372,7 +378,7 @@ void history_forget(struct sub *sub) {
 /* A newcomer that was to begin where the store says begins with what the ring has. */
 static void end_pages(struct sub *sub, bool replays) {
     struct stream *s = sub->stream;
-    if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->kept->gone);
+    if (s->paging && sub->seeks) settle_by_ring(s->paging, sub);
     if (s->paging) drop_place(s->paging, sub);
     if (PLANTED(42) || !history_has(sub, place_of(sub))) return;
     lose(sub, LOST_RELOAD, replays);

@@ -158,9 +158,11 @@ local function lose_store(self, sub, c, keyed)
       local want = event.seq > c.left and "must" or "may"
       list[#list + 1] = { event = event, want = model.wants(sub.filter, event) and want or "not" }
     end
-    if sub.late then return end
-    self.hello.below = math.min(self.hello.below or math.huge, c.left)
-    return table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
+    if not sub.late then
+      self.hello.below = math.min(self.hello.below or math.huge, c.left)
+      table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
+    end
+    if c.left <= (sub.late and sub.from or self.joined) then return end -- else it misses what came since it joined
   end
   local r = self.replica
   sub.stopped = { keyed = keyed, holds = #c.history > 0, head = r.head, since = r.applied,

@@ -165,6 +165,21 @@ describe("pages of a durable log", function()
     assert.equal("hello, after", taken(stream))
   end)
 
+  it("ends for a newcomer with a reset for what came meanwhile, and memory has no more", function()
+    local stream = open(nil, { { "log/a", rewind = 20 } })
+    local n = testing.limits.backlog_events + 1
+    for i = 1, n do
+      sim:group { { "log/a", "message", "while " .. i, "", false } }
+      sim:release()
+      sim:drain(1)
+    end
+    sim:policies { { pattern = "log/*", history = 100 } }
+    sim:drain(1)
+    local list = taken(stream)
+    assert.equal("hello, reset trimmed, while ", list:sub(1, 28))
+    assert.equal("while " .. n, list:match("[^,]*$"):sub(2))
+  end)
+
   it("stays with a log that becomes keyed, or was it: its rows stay, and a newcomer's place", function()
     local keyed = { pattern = "log/*", history = 100, durable = true, rewind = "latest", key = "k" }
     local reader, newcomer = open(40), open(nil, { { "log/a", rewind = 20 } })
