@@ -4,7 +4,7 @@ import { ask, byId, clock, follow, head, make, setStatus } from "/look/page.js";
 
 const AGAIN_MS = 5000;
 const items = new Map(); // id -> its line
-let me = "", stream = null, retry = null, lastId = "", turns = 0;
+let me = "", stream = null, retry = null, lastId = "", turns = 0, away = false;
 
 function count() {
   byId("count").textContent = items.size;
@@ -71,8 +71,15 @@ function hangUp() {
   stream = null;
 }
 
+function setAway(now) {
+  away = now;
+  byId("line").setAttribute("aria-pressed", String(away));
+  byId("line").textContent = away ? "Come back" : "Go offline";
+}
+
 async function begin() {
   hangUp();
+  setAway(false);
   const turn = turns;
   try {
     const { name } = await ask("GET", "/api/me");
@@ -120,12 +127,10 @@ byId("send").addEventListener("submit", async (event) => {
 
 byId("all").addEventListener("click", () => acknowledge([...items.keys(), ...(byId("dropped").hidden ? [] : ["dropped"])]));
 
-byId("line").addEventListener("click", ({ target }) => {
-  const leaves = stream !== null;
-  target.setAttribute("aria-pressed", String(leaves));
-  target.textContent = leaves ? "Come back" : "Go offline";
-  if (!leaves) return begin();
+byId("line").addEventListener("click", () => {
+  if (away) return begin();
   hangUp();
+  setAway(true);
   setStatus("waiting", "Offline");
 });
 
