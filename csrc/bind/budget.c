@@ -394,14 +394,35 @@ static void leave(lua_State *L) {
     if (budget.depth > 0 && --budget.depth == 0) stall_leave(budget.stall);
 }
 
-/* core.run(name, co, …): coroutine.resume as a run of its own */
+/* It has returned, or was never given a function. */
+static bool has_no_function(lua_State *co) {
+    lua_Debug ar;
+    return lua_status(co) == LUA_OK && lua_gettop(co) == 0 && !lua_getstack(co, 0, &ar);
+}
+
+/* core.run(name, co, …): coroutine.resume as a run of its own; one of core.thread's begins with the
+ * function */
 static int l_run(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
     lua_State *co = check_coroutine(L, 2);
+    if (has_no_function(co) && lua_isfunction(L, 3)) {
+        lua_pushvalue(L, 3);
+        lua_xmove(L, co, 1);
+        lua_remove(L, 3);
+    }
     enter(L, name);
     int n = resume(L, co, lua_gettop(L) - 2);
     leave(L);
     return push_outcome(L, 2, n);
+}
+
+/* core.thread([co]) -> a coroutine that core.run gives its function to: 'co', when that has returned
+ * and has no hook, or a new one */
+static int l_thread(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    if (co && has_no_function(co) && !lua_gethook(co)) lua_settop(L, 1);
+    else lua_newthread(L);
+    return 1;
 }
 
 /* core.budget_enter(name), core.budget_leave(): a run that resumes nothing */
@@ -491,6 +512,7 @@ static int l_heap(lua_State *L) {
 void budget_add_functions(lua_State *L) {
     static const luaL_Reg functions[] = {{"resume", l_resume},
                                          {"run", l_run},
+                                         {"thread", l_thread},
                                          {"wrap", l_wrap},
                                          {"close", l_close},
                                          {"budget_enter", l_enter},

@@ -70,6 +70,40 @@ describe("a plan", function()
     assert.same({ "x" }, opened(t, "/p/deep").channels)
   end)
 
+  it("of a function runs in a coroutine that others have used, unless somebody knows it", function()
+    local t = load([[
+      local seen = setmetatable({}, { __mode = "k" })
+      app:stream("/plain", function() return "plain" end)
+      app:stream("/knows", function()
+        local co = coroutine.running()
+        local name = seen[co] and "stale" or "fresh"
+        seen[co] = true
+        return name
+      end)
+      app:stream("/breaks", function() error("broken") end)
+      app:stream("/waits", function() sluice.sleep(1) return "late" end)
+      app:stream("/hooks", function() debug.sethook(function() end, "c") return "hooked" end)]])
+    local scheduler = t.runtime.scheduler
+    assert.same({ "plain" }, opened(t, "/plain").channels)
+    local spare = scheduler.spare
+    assert.same({ "plain" }, opened(t, "/plain").channels)
+    assert.is_true(spare ~= nil and spare == scheduler.spare)
+    for _ = 1, 3 do
+      assert.same({ "fresh" }, opened(t, "/knows").channels)
+      assert.is_nil(scheduler.spare)
+      t:connect("/breaks")
+      assert.same({ "plain" }, opened(t, "/plain").channels)
+    end
+    opened(t, "/hooks")
+    local hooked = scheduler.spare
+    assert.same({ "plain" }, opened(t, "/plain").channels)
+    assert.is_true(scheduler.spare ~= hooked)
+    local one, two = t:request("GET", "/waits"), t:request("GET", "/waits")
+    t:advance(2)
+    for _, id in ipairs({ one, two }) do assert.truthy(t:answer(id).client) end
+    assert.equal(0, scheduler.count)
+  end)
+
   local NEARLY = {
     { '{ channels = {} }', "needs channels = { … }" },
     { '{ channels = { "a", 7 } }', "a channel is named by a string, not by a number" },

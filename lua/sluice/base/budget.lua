@@ -114,6 +114,12 @@ function budget.library()
   function library.wrap(fn)
     return core.wrap(remember(coroutine.create(fn)))
   end
+  -- whoever knows a coroutine may keep things by it, and must not find them in another fiber
+  function library.running()
+    local fiber = process.runtime and process.runtime.scheduler.current
+    if fiber then fiber.is_known = true end
+    return coroutine.running()
+  end
   library.resume = core.resume
   library.close = core.close
   return library

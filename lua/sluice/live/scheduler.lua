@@ -18,7 +18,7 @@ local Scheduler = {}
 Scheduler.__index = Scheduler
 Scheduler.__name = "sluice.Scheduler"
 
-local create, status = coroutine.create, coroutine.status
+local status = coroutine.status
 
 local WAIT = {} -- what a fiber yields; anything else was yielded by mistake
 Scheduler.WAIT = WAIT
@@ -28,14 +28,14 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 -- @tparam function now monotonic seconds
 -- @tparam function report called with (fiber, failure) when a fiber died of an error
 -- Its field `idle` may be set: called with a generation that is no longer live when its last fiber
--- has ended. `lease`: the lead that the next fiber needs (live/leadership.lua). `stirred`
--- says that Scheduler:turn has something to do: a fiber is queued, or times have changed.
+-- has ended. `lease`: the lead that the next fiber needs (live/leadership.lua). `spare`: a
+-- coroutine that has returned and may run the next fiber. `stirred` says that Scheduler:turn has
+-- something to do: a fiber is queued, or times have changed.
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
   return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
-    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil,
-    stirred = true },
-    Scheduler)
+    made = 0, spare = nil, ready = {}, first = 1, last = 0, current = nil, closing = nil,
+    idle = nil, stirred = true }, Scheduler)
 end
 
 local function forget(self, fiber)
@@ -64,6 +64,12 @@ local function finish(self, fiber, ok, ...)
   notify_end(self, fiber, ok, ...)
 end
 
+-- Whether the coroutine of a fiber that has returned may run another: that of a plan function, and
+-- nobody knows it.
+local function is_spare(fiber)
+  return fiber.kind == "stream" and not (fiber.is_known or fiber.session)
+end
+
 local function settle(self, fiber, outer, alive, first, ...)
   self.current = outer
   if first == WAIT then -- nobody else has that value
@@ -78,6 +84,7 @@ local function settle(self, fiber, outer, alive, first, ...)
     budget.close(fiber.co, fiber.name)
     return finish(self, fiber, false, failure.late(first))
   end
+  if first == true and is_spare(fiber) then self.spare = fiber.co end
   finish(self, fiber, first, ...)
 end
 
@@ -89,11 +96,11 @@ end
 
 local function make(self, generation, kind, name, on_end)
   local outer, made, lease = self.current, self.made, self.lease
-  local fiber = { co = create(failure.try), generation = generation, kind = kind, name = name,
+  local fiber = { co = core.thread(self.spare), generation = generation, kind = kind, name = name,
     on_end = on_end, depth = 0, number = made, trace = outer and outer.trace, ended = false }
   if outer and kind == "spawn" then lease = lease or outer.lease end
   if lease then fiber.lease, self.lease = lease, nil end
-  self.made, self.fibers[fiber] = made + 1, true
+  self.spare, self.made, self.fibers[fiber] = nil, made + 1, true
   self.count = self.count + 1
   generation.running = (generation.running or 0) + 1
   return fiber
@@ -109,7 +116,7 @@ end
 function Scheduler:start(generation, kind, name, on_end, fn, ...)
   local fiber, outer = make(self, generation, kind, name, on_end), self.current
   self.current = fiber
-  settle(self, fiber, outer, core.run(name, fiber.co, fn, ...))
+  settle(self, fiber, outer, core.run(name, fiber.co, failure.try, fn, ...))
   return fiber
 end
 
@@ -117,7 +124,7 @@ end
 function Scheduler:queue(generation, kind, name, on_end, fn, ...)
   local fiber = make(self, generation, kind, name, on_end)
   self.last, self.stirred = self.last + 1, true
-  self.ready[self.last] = table.pack(fiber, fn, ...)
+  self.ready[self.last] = table.pack(fiber, failure.try, fn, ...)
   return fiber
 end
 
