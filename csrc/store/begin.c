@@ -80,6 +80,7 @@ static void leave_place(struct store *s) {
 static const char *says(const struct db *db, int err) {
     if (err == E_DAMAGED)
         return "the store is damaged: move it away, or restore a backup";
+    if (db_was_full(db)) return "the store cannot be opened: the disk is full: make room";
     return why_says("the store cannot be opened: %s", sqlite3_errstr(db->rc));
 }
 

@@ -111,6 +111,18 @@ describe("a full disk", function()
     compare(answers, "a log without its room")
   end)
 
+  it("takes no start, which says what to do, and one as soon as there is room", function()
+    local answers = publish(10, "before")
+    s:drop()
+    disk:set("kill")
+    disk:set("limit", 1)
+    local none, why = stored.open({ disk = disk }, POLICIES)
+    disk:set("limit", 0)
+    s = open()
+    assert.same({ nil, "the store cannot be opened: the disk is full: make room" }, { none, why })
+    compare(answers, "a start without room")
+  end)
+
   it("to which a checkpoint that a reader holds up cannot copy loses nothing", function()
     s:close()
     s = open { pages = 50, reserves = true }
