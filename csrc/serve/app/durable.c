@@ -154,7 +154,7 @@ int durable_open(struct server *s, const struct durable_place *place,
                               .disk = place->disk,
                               .threads = d->has_threads,
                               .weak = place->weak,
-                              .reserves = place->folder != NULL,
+                              .reserves = place->disk == NULL,
                               .urgent = d->has_threads ? &s->hub.commits : NULL,
                               .calls = &calls,
                               .owner = d};
