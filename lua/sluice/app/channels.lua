@@ -19,7 +19,8 @@ local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE
 local BUDGET_MOST = 2 ^ 53
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
-local UNSHARED = 'does not go with shared = false, whose events have no ids: it needs history = '
+local NOT_STORED = "does not go with shared = false: a channel of one node is in its memory only"
+local NO_IDS = 'does not go with shared = false, whose events have no ids: it needs history = '
   .. '"latest" (the values of this node) or history = 0'
 local NO_LOG = '%s: %s has no use with history = "latest": a state always gives the newest values, '
   .. "and a slow reader skips to them"
@@ -149,11 +150,11 @@ channels.CHECK = CHECK
 
 -- What a channel of one node cannot be: its events have no ids, which mean the same on all nodes.
 local function check_unshared(what, p)
-  if p.durable then caller.raise("%s: durable = true %s", what, UNSHARED) end
+  if p.durable then caller.raise("%s: durable = true %s", what, NOT_STORED) end
   if p.history ~= nil and p.history ~= 0 and p.history ~= "latest" then
-    caller.raise("%s: history = %s %s", what, show(p.history), UNSHARED)
+    caller.raise("%s: history = %s %s", what, show(p.history), NO_IDS)
   end
-  if p.rewind ~= nil then caller.raise("%s: rewind %s", what, UNSHARED) end
+  if p.rewind ~= nil then caller.raise("%s: rewind %s", what, NO_IDS) end
   if p.ttl and p.history == 0 then
     caller.raise("%s: ttl has no use with shared = false and history = 0: nothing is kept", what)
   end
@@ -232,7 +233,7 @@ local function check_unshared_merged(policies, shares, row, other)
   if other ~= row then
     message = ("%s, because of '%s' (%s)"):format(message, other.pattern, other.where)
   end
-  error(("%s, which %s"):format(message, UNSHARED), 0)
+  error(("%s, which %s"):format(message, durable and NOT_STORED or NO_IDS), 0)
 end
 
 --- Check the policies together, when all are declared; raises. The rate of one pattern may
