@@ -170,8 +170,8 @@ end
 --- Declare a store of plain data by key, which outlives the process.
 -- @tparam string name
 -- @treturn sluice.Store get, set, delete, each; in handlers
-function App:store(name)
-  return store.declare(phase.loading(self, "store", name), name)
+function App:store(name, ...)
+  return store.declare(phase.loading(self, "store", name), name, ...)
 end
 
 --- Whether the app keeps something on the disk: a store or a durable channel is declared, above

@@ -305,8 +305,10 @@ describe("app:store", function()
     for source, message in pairs({
       ["app:store('x'):get('a')"] = "app.lua:2: store 'x' is not there while the app is loading: use it in a handler",
       ["app:store('x') app:store('x')"] = "app.lua:2: store 'x' is declared twice (app.lua:2)",
-      ["app:store('')"] = "app.lua:2: app:store(name): the name is a string",
-      ["app:store({})"] = "app.lua:2: app:store(name): the name is a string",
+      ["app:store('')"] = "app.lua:2: app:store(name): the name is empty: a store needs one",
+      ["app:store({})"] = "app.lua:2: app:store(name): the name is a string, not a table",
+      ["app:store('x', { durable = true })"] = "app.lua:2: store 'x': unknown option 'durable' (known: none)",
+      ["app:store('x', 'y')"] = "app.lua:2: store 'x': options must be a table, got string",
     }) do
       local ok, problem = pcall(testing.start,
         { source = 'local app = require("sluice").app()\n' .. source .. "\nreturn app" })

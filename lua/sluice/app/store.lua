@@ -197,17 +197,20 @@ end
 --- Declare: app:store.
 -- @tparam sluice.Generation generation
 -- @tparam string name
+-- @param given what else stands there: a store has no options
 -- @treturn sluice.Store
-function store.declare(generation, name)
-  if type(name) ~= "string" or name == "" then
-    caller.raise("app:store(name): the name is a string")
+function store.declare(generation, name, given)
+  if type(name) ~= "string" then
+    caller.raise("app:store(name): the name is a string, not a %s", type(name))
   end
+  if name == "" then caller.raise("app:store(name): the name is empty: a store needs one") end
   if #name > KEY_MAX then
     caller.raise("app:store(name): a name has at most %d bytes", KEY_MAX)
   end
   if generation.stores[name] then
     caller.raise_taken(("store '%s' is declared twice"):format(name), generation.stores[name].where)
   end
+  options(("store '%s'"):format(name), given, {})
   local handle = setmetatable({ _generation = generation, _name = name }, Store)
   generation.stores[name] = { where = caller.where(), handle = handle }
   return handle
