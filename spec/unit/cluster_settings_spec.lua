@@ -14,6 +14,9 @@ local function given(more)
   return flags
 end
 
+local EXPECTED = "redis://host:port/database, rediss://, redis+sentinel://host,host/NAME, rediss+sentinel:// "
+  .. "or unix:///path is expected"
+
 describe("a URL of Redis", function()
   it("names a host or a path, a user, a password and a database", function()
     for url, expected in pairs {
@@ -38,9 +41,9 @@ describe("a URL of Redis", function()
 
   it("is refused with a sentence, which does not tell its password", function()
     for url, why in pairs {
-      ["r:6379"] = "redis://host:port/database, rediss:// or unix:///path is expected",
-      ["http://r"] = "redis://host:port/database, rediss:// or unix:///path is expected",
-      ["redis://r?x=1"] = "redis://host:port/database, rediss:// or unix:///path is expected",
+      ["r:6379"] = EXPECTED,
+      ["http://r"] = EXPECTED,
+      ["redis://r?x=1"] = EXPECTED,
       ["redis://"] = "a host is missing", ["redis://:6379"] = "a host is missing",
       ["redis://r:0"] = "'0' is no port", ["redis://r:65536"] = "'65536' is no port",
       ["redis://r:x"] = "'x' is no port",

@@ -180,7 +180,8 @@ function cluster.read(url)
   elseif scheme == "unix" then
     ok, why = read_unix(out, rest)
   else
-    why = "redis://host:port/database, rediss:// or unix:///path is expected"
+    why = "redis://host:port/database, rediss://, redis+sentinel://host,host/NAME, "
+      .. "rediss+sentinel:// or unix:///path is expected"
   end
   if ok then return out end
   return nil, ("--cluster: %s: %s"):format(shown(url), why)
