@@ -151,8 +151,9 @@ describe("sluice store", function()
       { 2, "command is required" }, { 2, "missing argument 'file'", "export" }, { 2, "Did you mean", "verfy" },
       { 2, "unknown option", "stats", "--force" }, { 2, "not to standard output", "backup", "-" },
       { 2, "a folder is expected", "stats", "--data=" },
-      { 1, "'nothing'.*%-%-data names the folder of a store", "verify", "--data", "nothing" },
-      { 1, "holds no store", "stats", "--data", "." },
+      { 1, "^sluice: there is no store in the folder 'nothing': name its folder with %-%-data\n$", "verify", "--data",
+        "nothing" },
+      { 1, "there is no store in the folder '%.': name its folder with %-%-data", "stats", "--data", "." },
       { 1, "'nothing' cannot be imported: No such file", "import", "nothing" },
     } do
       local code, output = store(table.unpack(case, 3))

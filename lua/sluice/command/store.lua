@@ -18,11 +18,11 @@ local COMMANDS = {
   { "stats", "What it holds.", json = true, example = "--json",
     codes = { { 0, "printed" }, { FAILED, "there is no store, or it cannot be read" } } },
   { "export", "Write all of it as text.", file = "where to, - for standard output", force = true,
-    example = "store.jsonl",
+    example = "store.txt",
     codes = { { 0, "written" }, { FAILED, "something failed" }, STOPPED } },
   { "import", "Make a store of such a text, in a folder that has none.",
     file = "what export wrote, - for standard input", renew = true,
-    example = "store.jsonl --data new-data",
+    example = "store.txt --data new-data",
     codes = { { 0, "made" }, { FAILED, "something failed" },
       { LOCKED, "another process has the folder" }, STOPPED } },
   { "backup", "Copy it as it is now; the server goes on.", file = "where to", force = true,
@@ -94,7 +94,8 @@ end
 
 local function fail(given, message, code, err)
   if code == "ENOTFOUND" then
-    message = ("%s: --data names the folder of a store"):format(message)
+    message = ("there is no store in the folder '%s': name its folder with --data")
+      :format(given.data)
   elseif code == "ECLOSED" then
     message = ("%s was interrupted: nothing was changed"):format(given.action)
   end
