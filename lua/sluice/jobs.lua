@@ -100,7 +100,7 @@ function Jobs:attend(kind, given, fn)
     error(("jobs:attend(%q, options, fn): fn is a function, not a %s"):format(kind, type(fn)), 2)
   end
   if not self.away:has_book() then return self.away:attend(kind, o, fn) end
-  local row, message, code, field = asked.save_start(self, kind, o, true)
+  local row, message, code, field = asked.save_start(self, kind, o, "here")
   if not row then return nil, message, code, field end
   return work.attend(self, row, fn)
 end

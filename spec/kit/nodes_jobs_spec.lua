@@ -44,10 +44,11 @@ end)
 app:get("/leads", function() return app:stats().cluster end)
 app:put("/attend/:id", { body = "stream", max = 1000000 }, function(req)
   return jobs:attend("upload", { id = req.params.id, owner = "ann", total = 10 }, function(job)
-    local n = 0
+    local n, told = 0, 0
+    job:step("takes")
     for piece in req:chunks() do
-      n = n + #piece
-      job:progress(n)
+      n, told = n + #piece, told + 1
+      if told <= 4 then job:progress(told) end
     end
     return { bytes = n }
   end)
@@ -232,6 +233,49 @@ end)
       assert.matches("ended before it", show(third, "v").error)
     end)
   end
+
+  it("that are attended are shown alike on all nodes, also when the one that led is dead", function()
+    start()
+    local lead = kit.leaders(t, { 1, 2, 3 }, "/leads")[1]
+    local other, third = lead % 3 + 1, (lead + 1) % 3 + 1
+    local function seen(n, id)
+      local job = show(n, id)
+      return { job.attempt, job.status, job.processed, job.total, job.percentage, job.step }
+    end
+    local function attend(n, id, body)
+      local answer
+      local ok = pcall(function() answer = t:node(n):put("/attend/" .. id, { body = body }) end)
+      return ok and answer
+    end
+    local on_its_way = { 1, "running", 4, 10, 40, "takes" }
+    for n = 1, 3 do
+      local found = {}
+      local body = pieces(8, function() for k = 1, 3 do found[k] = seen(k, "all" .. n) end end)
+      local answer = attend(n, "all" .. n, body)
+      assert.same({ bytes = 8 }, answer.json)
+      assert.same({ on_its_way, on_its_way, on_its_way }, found)
+      for k = 1, 3 do assert.same({ 1, "success", 4, 10, 100, "takes" }, seen(k, "all" .. n)) end
+    end
+    local found, waited = {}, 0
+    local body = pieces(20, function() t:node(lead):crash() end, 16000)
+    local answer = attend(other, "goes-on", function()
+      local piece = body()
+      if piece or found[2] then return piece end
+      waited = waited + 1 -- nothing comes for a while
+      if waited == 8 then for i, k in ipairs { other, third } do found[i] = seen(k, "goes-on") end end
+      return 1
+    end)
+    assert.same({ bytes = 320000 }, answer.json)
+    assert.same({ on_its_way, on_its_way }, found)
+    t:node(lead):restart()
+    t:advance(12)
+    lead = kit.leaders(t, { 1, 2, 3 }, "/leads")[1]
+    assert.is_false(attend(lead, "ends", pieces(8, function() t:node(lead):crash() end)))
+    t:advance(25)
+    for k = 1, 3 do
+      if k ~= lead then assert.same({ 1, "failed", 4, 10, 40, "takes" }, seen(k, "ends")) end
+    end
+  end)
 
   it("go on over a reload of each node", function()
     start()

@@ -53,7 +53,14 @@ local function lack(self, s, args)
   end
 end
 
+-- A job whose work its caller does begins as it is started: one row says both.
+local function begin(row, where)
+  row.attended, row.holder = true, where == "away" or nil
+  row.running, row.status, row.attempt = true, "running", 1
+end
+
 --- A row that is saved, or there already; or nil, message, code, field.
+-- @tparam[opt] string attended where the caller does its work: "here", or "away" on another node
 function asked.save_start(self, kind, o, attended)
   local s = self.book:ready()
   local new, args, code, field = read_start(kind, o)
@@ -64,7 +71,8 @@ function asked.save_start(self, kind, o, attended)
   elseif not row then
     local message = lack(self, s, args)
     if message then return nil, message, "EFULL" end
-    row, new.attended = new, attended
+    row = new
+    if attended then begin(row, attended) end
     self.book:add(row, args)
   end
   if row.unsaved then
@@ -76,11 +84,8 @@ end
 
 -- A job whose work another node does.
 local function attend(self, kind, o)
-  local row, message, code, field = asked.save_start(self, kind, o, true)
+  local row, message, code, field = asked.save_start(self, kind, o, "away")
   if not row then return nil, message, code, field end
-  row.holder, row.running, row.status, row.attempt = true, true, "running", 1
-  local ok, why, what = self.book:save_work(row)
-  if not ok then return nil, why, what end
   telling.note(self, row)
   return row.id
 end

@@ -28,17 +28,20 @@ local function store(self) return self.jobs.book.durable or self.lead.kept end
 
 -- ---- Reading what is stored --------------------------------------------------------------------
 
--- A row, with how far it is: that is stored with each checkpoint, and published with each progress.
+--- How far a job was told to be: that is stored with each checkpoint, and published with each
+-- progress.
+-- @treturn string|nil its status then
+function Away:catch_up(row)
+  local last = self.app:latest(telling.channel(self.jobs, row.owner), row.id, "progress")
+  if not last then return nil end
+  for _, name in ipairs(SHOWN) do row[name] = last[name] end
+  row.fields = sluice.json.encode(last)
+  return last.status
+end
+
 local function read(self, row)
   row.away = true
-  local last = not row.ended and self.app:latest(telling.channel(self.jobs, row.owner), row.id,
-    "progress")
-  if not last then return row end
-  for _, name in ipairs(SHOWN) do row[name] = last[name] end
-  if not row.ended then row.status = last.status end
-  local more = {}
-  for name, value in pairs(last) do more[name] = value end
-  row.fields = sluice.json.encode(more)
+  if not row.ended then row.status = self:catch_up(row) or row.status end
   return row
 end
 

@@ -44,7 +44,6 @@ end
 --- Do a job in the coroutine that asks for it, as its own function does.
 -- @return what fn returned; or nil, message, code when it is cancelled. What fn raises is raised
 function work.attend(self, row, fn)
-  row.running, row.status, row.attempt = true, "running", 1
   local _ <close> = setmetatable({}, { __close = function(_, problem)
     row.running = nil
     if not row.outcome then ends.fail(self, row, problem or "it was closed before its end") end
@@ -149,8 +148,10 @@ function work.take_over(self, s)
       row.outcome = { status = row.status }
       row.untold = not (self.away:is_shared() and telling.has_end(self, row)) or nil
     elseif row.holder and not row.cancel and self.away:holds(row) then
+      self.away:catch_up(row)
       row.running, row.status = true, "running"
     elseif row.cancel or row.attended then
+      if row.attended then self.away:catch_up(row) end
       ends.decide(self, row, { status = "failed", error = "the server ended before it" })
     else
       telling.say(self, row)
@@ -202,7 +203,8 @@ function work.sweep(self)
   if not self.away:has_book() then return end
   local s = self.book:ready()
   for _, row in pairs(s.rows) do
-    if row.holder and not (row.outcome or row.ended) and not self.away:holds(row) then
+    local is_open = not (row.unsaved or row.outcome or row.ended)
+    if row.holder and is_open and not self.away:holds(row) then
       ends.fail(self, row, "its node ended before it")
     end
   end
