@@ -146,6 +146,33 @@ states
 ]], out)
   end)
 
+  it("leaves nothing out that is registered, of any kind", function()
+    local path = app([[
+      app:guard("/g/**", print) app:cors("/c/**", { origins = { "https://a.example" } })
+      for _, method in ipairs { "get", "post", "put", "patch", "delete" } do app[method](app, "/m", print) end
+      app:static("/files", "]] .. folder .. [[")
+      app:stream("/s", "a") app:stream("/s", { method = "POST" }, print) app:durable_stream("/d", "kept")
+      app:channel("a", {}) app:channel("kept", { durable = true, history = 5 })
+      app:every(5, { name = "tick" }, print) app:task("later", print) app:service("poll", print)
+      app:on("start", print) app:transform("a", print) app:event_type("price", {})
+      app:state("seen", {}) app:store("orders") app:store("a:b") app:limits { max_streams_per_user = 3 }]])
+    local code, out = run("check", path)
+    assert.equal(0, code)
+    local shown, kinds = 0, {}
+    for _ in (out .. "warnings\n"):match("^(.-)warnings\n"):gmatch("\n  [^\n]") do shown = shown + 1 end
+    local registered = json.decode((select(2, run("check", "--json", path)))).registered
+    for key in pairs(registered) do
+      kinds[key:match("^%l+_?%l*")] = true
+      shown = shown - 1
+    end
+    assert.equal(0, shown)
+    for _, kind in ipairs { "stream", "durable_stream", "store", "limits", "cors", "transform", "event_type" } do
+      assert.is_true(kinds[kind], kind)
+    end
+    assert.truthy(out:find("\nstores\n  a:b\n  orders\nlimits\n  max_streams_per_user=3\n", 1, true), out)
+    assert.truthy(out:find("\nstreams\n  /s  plan=a\n  POST /s\ndurable streams\n  /d", 1, true), out)
+  end)
+
   it("ends with 1 for a broken app, with file, line and traceback", function()
     local code, out, err = run("check", app('error("broken")'))
     assert.same({ 1, "" }, { code, out })

@@ -13,9 +13,10 @@ local check = { name = "check" }
 
 local SECTIONS = { { "routes", "^get:", "^post:", "^put:", "^patch:", "^delete:", "^static:",
     "^guard:", "^cors:" },
-  { "streams", "^stream:" }, { "channels", "^channel:" }, { "timers", "^every:" },
-  { "tasks", "^task:" }, { "services", "^service:" }, { "hooks", "^on:", "^transform:" },
-  { "states", "^state " }, { "event types", "^event_type:" } }
+  { "streams", "^stream[: ]" }, { "durable streams", "^durable_stream:" },
+  { "channels", "^channel:" }, { "timers", "^every:" }, { "tasks", "^task:" },
+  { "services", "^service:" }, { "hooks", "^on:", "^transform:" }, { "states", "^state " },
+  { "stores", "^store:" }, { "limits", "^limits$" }, { "event types", "^event_type:" } }
 
 local function options_of(row)
   local names, out = {}, {}
@@ -26,10 +27,11 @@ local function options_of(row)
 end
 
 local function show(key, row, is_route)
-  local kind, rest = key:match("^(%l+_?%l*)[: ](.*)$")
+  local kind, rest = key:match("^(%l+_?%l*)[: ]?(.*)$")
+  if kind == "stream" then rest = rest:gsub("^(%u+):", "%1 ") end -- of another method than GET
   local head = is_route and ("%-7s %s"):format(kind:upper(), rest) or rest
   local more = options_of(row)
-  return "  " .. head .. (more ~= "" and "  " .. more or "")
+  return "  " .. head .. (head ~= "" and more ~= "" and "  " or "") .. more
 end
 
 local function section(description, row)
