@@ -142,8 +142,8 @@ static void push_findings(lua_State *L, const struct work *w) {
     }
 }
 
-/* core.store.verify(folder[, progress]) -> { rows, damaged, missing, stale, epoch, findings,
- * more } | nil, message, code */
+/* core.store.verify(folder[, progress]) -> { rows, damaged, missing, stale, lost, epoch,
+ * findings, more } | nil, message, code */
 static int l_verify(lua_State *L) {
     struct store_place place = check_place(L);
     struct store_verdict v;
@@ -155,11 +155,12 @@ static int l_verify(lua_State *L) {
     w.texts = texts;
     int err = end(&w, store_verify(&place, &w.job, on_found, &v));
     if (err < 0) return answer(L, &w, err);
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     lx_set_integer(L, "rows", v.rows);
     lx_set_integer(L, "damaged", v.damaged);
     lx_set_integer(L, "missing", v.holes);
     lx_set_integer(L, "stale", v.stale);
+    lx_set_integer(L, "lost", v.lost);
     lx_set_integer(L, "more", w.n_findings - findings->n / sizeof(struct finding));
     lua_pushstring(L, v.epoch);
     lua_setfield(L, -2, "epoch");
@@ -222,14 +223,17 @@ static int l_backup(lua_State *L) {
     return answer(L, &w, end(&w, err));
 }
 
-/* core.store.export(folder, path or nil[, replace[, progress]]) -> true | nil, message, code */
+/* core.store.export(folder, path or nil[, replace[, progress]]) -> how many rows were
+ * damaged | nil, message, code */
 static int l_export(lua_State *L) {
     struct store_place place = check_place(L);
     const char *path = luaL_optstring(L, 2, NULL);
     struct work w;
     begin(&w, L, 4);
-    int err = store_export(&place, path, lua_toboolean(L, 3), &w.job);
-    return answer(L, &w, end(&w, err));
+    int err = end(&w, store_export(&place, path, lua_toboolean(L, 3), &w.job));
+    if (err < 0) return answer(L, &w, err);
+    lua_pushinteger(L, (lua_Integer)w.job.damaged);
+    return 1;
 }
 
 /* core.store.import(folder, path or nil[, renew[, progress]]) -> true | nil, message, code */

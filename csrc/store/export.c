@@ -8,6 +8,7 @@
  *   event 4:chat 18 17 1700… 0 0 4:goal 0: 5:hello
  *                                   channel, number, the one before, accepted, expires,
  *                                   removes, name, key, data
+ *   lost 4:chat 23                  in place of events up to this number: their readers hear it
  *   newest 4:chat 18 1700… 0 4:goal 1:k 5:hello
  *   key 4:chat 3:abc 18 1700…       an idempotency key, its event, when
  *   pair 5:users 1:a 2:{}           a key-value store, key, value
@@ -16,6 +17,7 @@
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/output.h"
 #include "store/place.h"
 #include "store/record.h"
@@ -36,7 +38,8 @@ struct export {
     uint64_t lines, total;
     struct store_job *job;
     struct records records;
-    int failed; /* of writing */
+    uint64_t head; /* numbers above it are no row's: an import goes on far above */
+    int failed;    /* of writing */
 };
 
 static int flush(struct export *e) {
@@ -72,22 +75,28 @@ static int put(struct export *e, const char *word, const char *types, ...) {
     return err == 0 && e->text.n >= FLUSH_BYTES ? flush(e) : err;
 }
 
-static struct slice name_of(const struct export *e, int64_t id) {
+static const struct record *record_of(const struct export *e, int64_t id) {
     for (uint32_t low = 0, high = e->records.n; low < high;) {
         uint32_t mid = low + (high - low) / 2;
         const struct record *r = e->records.all[mid];
-        if (r->id == id) return r->key;
+        if (r->id == id) return r;
         if (r->id < id) low = mid + 1;
         else high = mid;
     }
-    return slice_of("", 0);
+    return NULL;
 }
 
 static int put_head(struct export *e) {
     sqlite3_stmt *q = db_sql(e->db, SQL_HEAD);
     int err = db_row(e->db, q);
-    if (err <= 0) return err == 0 ? E_DAMAGED : err;
-    err = put(e, "head", "si", db_slice(q, 0), sqlite3_column_int64(q, 1));
+    if (err < 0) return err;
+    if (err == 0 || !columns_is_sound(SQL_HEAD, q)) {
+        e->job->why = "the head row is not what was written: restore a backup";
+        db_done(q);
+        return E_DAMAGED;
+    }
+    e->head = db_u64(q, 1);
+    err = put(e, "head", "si", db_slice(q, 0), (int64_t)e->head);
     db_done(q);
     return err;
 }
@@ -102,12 +111,63 @@ static int put_channels(struct export *e) {
     return err;
 }
 
-static int put_event(struct export *e, sqlite3_stmt *q) {
-    return put(e, "event", "siiiiisss", name_of(e, sqlite3_column_int64(q, 0)),
-               sqlite3_column_int64(q, 1), sqlite3_column_int64(q, 2),
-               sqlite3_column_int64(q, 3), sqlite3_column_int64(q, 4),
-               sqlite3_column_int64(q, 5), db_slice(q, 6), db_slice(q, 7),
-               db_slice(q, 8));
+/* The walk over the events of a channel: all up to 'place' is written, or is gone. */
+struct chain {
+    const struct record *r;
+    uint64_t place;
+    bool broken; /* a damaged row followed */
+};
+
+static int put_lost(struct export *e, struct chain *at, uint64_t upto) {
+    at->place = upto;
+    e->job->damaged += !at->broken;
+    at->broken = false;
+    return put(e, "lost", "si", at->r->key, (int64_t)upto);
+}
+
+/* What the number of a damaged row is, the next sound one knows. */
+static int put_event(struct export *e, struct chain *at, sqlite3_stmt *q) {
+    enum columns_event is = columns_judge_event(at->r->id, q, 0);
+    struct store_row row = columns_event(q, 0);
+    uint64_t prev = db_u64(q, 1);
+    if (is == EVENT_DAMAGED || row.seq <= at->place) {
+        e->job->damaged++;
+        at->broken = true;
+        return 0;
+    }
+    int err = prev > at->place && is == EVENT_SOUND ? put_lost(e, at, prev) : 0;
+    at->broken = is == EVENT_LOST; /* before, and not now */
+    if (err == 0 && is == EVENT_LOST) return put_lost(e, at, row.seq);
+    at->place = row.seq;
+    if (err < 0) return err;
+    return put(e, "event", "siiiiisss", at->r->key, (int64_t)row.seq, (int64_t)prev,
+               row.at_ms, row.expires_ms, (int64_t)row.remove, row.name, row.key,
+               row.data);
+}
+
+/* Where its newest are damaged, or not found from here, no sound one tells. */
+static int put_events_of(struct export *e, const struct record *r) {
+    struct chain at = {.r = r, .place = r->now.floor};
+    sqlite3_stmt *q =
+        db_bind(e->db, SQL_EVENTS_ABOVE, "ii", r->id, (int64_t)r->now.floor);
+    int64_t newest = 0;
+    int err;
+    while ((err = db_row(e->db, q)) > 0)
+        if ((err = put_event(e, &at, q)) < 0) break;
+    db_done(q);
+    if (err == 0)
+        err = db_number(e->db, db_bind(e->db, SQL_EVENTS_UPTO, "ii", r->id, INT64_MAX), 0,
+                        &newest);
+    if (err == 0 && (at.broken || (uint64_t)newest > at.place))
+        err = put_lost(e, &at, ++e->head);
+    return err;
+}
+
+static int put_events(struct export *e) {
+    int err = 0;
+    for (uint32_t i = 0; err == 0 && i < e->records.n; i++)
+        err = put_events_of(e, e->records.all[i]);
+    return err;
 }
 
 static int put_newest(struct export *e, sqlite3_stmt *q) {
@@ -117,8 +177,10 @@ static int put_newest(struct export *e, sqlite3_stmt *q) {
 }
 
 static int put_key(struct export *e, sqlite3_stmt *q) {
-    return put(e, "key", "ssii", name_of(e, sqlite3_column_int64(q, 0)), db_slice(q, 1),
-               sqlite3_column_int64(q, 2), sqlite3_column_int64(q, 3));
+    const struct record *r = record_of(e, sqlite3_column_int64(q, 0));
+    if (!r) return 0;
+    return put(e, "key", "ssii", r->key, db_slice(q, 1), sqlite3_column_int64(q, 2),
+               sqlite3_column_int64(q, 3));
 }
 
 static int put_pair(struct export *e, sqlite3_stmt *q) {
@@ -134,8 +196,11 @@ static int put_table(struct export *e, enum db_sql which,
                      int (*row)(struct export *e, sqlite3_stmt *q)) {
     sqlite3_stmt *q = db_sql(e->db, which);
     int err;
-    while ((err = db_row(e->db, q)) > 0)
-        if ((err = row(e, q)) < 0) break;
+    while ((err = db_row(e->db, q)) > 0) {
+        bool good = columns_is_sound(which, q);
+        e->job->damaged += !good;
+        if (good && (err = row(e, q)) < 0) break;
+    }
     db_done(q);
     return err;
 }
@@ -153,7 +218,7 @@ static int put_all(struct export *e) {
     if (err == 0) err = put(e, "sluice-store", "i", (int64_t)1);
     if (err == 0) err = put_head(e);
     if (err == 0) err = put_channels(e);
-    if (err == 0) err = put_table(e, SQL_ALL_EVENTS, put_event);
+    if (err == 0) err = put_events(e);
     if (err == 0) err = put_table(e, SQL_NEWEST_ALL, put_newest);
     if (err == 0) err = put_table(e, SQL_ALL_KEYS, put_key);
     if (err == 0) err = put_table(e, SQL_PAIRS, put_pair);
@@ -167,6 +232,7 @@ int store_export(const struct store_place *where, const char *path, bool replace
                  struct store_job *job) {
     struct place place;
     struct output out = {.fd = -1};
+    job->damaged = 0;
     int err = place_open(&place, where, job);
     if (err < 0) return err;
     if (path) err = output_open(&out, path, replace, &job->why);

@@ -2,6 +2,7 @@
  * Sums are made anew. [one thread] */
 #include "base/bounds.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -155,6 +156,19 @@ static int take_channel(struct import *m) {
     return record_add(&m->records, &m->db, text(m, 0), &as, &r);
 }
 
+static int add_event(struct import *m, struct record *r, uint64_t prev,
+                     const struct store_row *row, int64_t sum) {
+    if (row->seq > r->now.last) r->now.last = row->seq;
+    if (row->seq > r->now.floor) {
+        r->now.events++;
+        r->now.bytes += row->name.n + row->key.n + row->data.n;
+    }
+    return db_run(&m->db,
+                  db_bind(&m->db, SQL_EVENT_ADD, "iiiiiibbbi", r->id, (int64_t)row->seq,
+                          (int64_t)prev, row->at_ms, row->expires_ms,
+                          (int64_t)row->remove, row->name, row->key, row->data, sum));
+}
+
 static int take_event(struct import *m) {
     struct record *r = record_find(&m->records, text(m, 0));
     if (!r) return E_BADFIELD;
@@ -166,15 +180,21 @@ static int take_event(struct import *m) {
                             .key = text(m, 7),
                             .data = text(m, 8)};
     uint64_t prev = (uint64_t)number(m, 2);
-    if (row.seq > r->now.last) r->now.last = row.seq;
-    if (row.seq > r->now.floor) {
-        r->now.events++;
-        r->now.bytes += row.name.n + row.key.n + row.data.n;
-    }
-    return db_run(&m->db,
-                  db_bind(&m->db, SQL_EVENT_ADD, "iiiiiibbbi", r->id, (int64_t)row.seq,
-                          (int64_t)prev, row.at_ms, row.expires_ms, (int64_t)row.remove,
-                          row.name, row.key, row.data, sum_event(r->id, prev, &row)));
+    return add_event(m, r, prev, &row, sum_event(r->id, prev, &row));
+}
+
+/* It stands behind the newest of its channel, as those that were lost did. */
+static int take_lost(struct import *m) {
+    struct record *r = record_find(&m->records, text(m, 0));
+    if (!r || (uint64_t)number(m, 1) <= r->now.last) return E_BADFIELD;
+    struct slice none = slice_str("");
+    struct store_row row = {.seq = (uint64_t)number(m, 1),
+                            .at_ms = (int64_t)(clock_wall() * 1000),
+                            .name = none,
+                            .key = none,
+                            .data = none};
+    uint64_t prev = r->now.last;
+    return add_event(m, r, prev, &row, sum_lost(r->id, prev, &row));
 }
 
 static int take_newest(struct import *m) {
@@ -225,15 +245,11 @@ static int take_line(struct import *m) {
     static const struct {
         const char *word, *types;
         int (*take)(struct import *m);
-    } lines[] = {{"sluice-store", "i", take_start},
-                 {"head", "si", take_head},
-                 {"channel", "siii", take_channel},
-                 {"event", "siiiiisss", take_event},
-                 {"newest", "siiisss", take_newest},
-                 {"key", "ssii", take_key},
-                 {"pair", "sss", take_pair},
-                 {"task", "siss", take_task},
-                 {"end", "ii", take_end}};
+    } lines[] = {{"sluice-store", "i", take_start}, {"head", "si", take_head},
+                 {"channel", "siii", take_channel}, {"event", "siiiiisss", take_event},
+                 {"lost", "si", take_lost},         {"newest", "siiisss", take_newest},
+                 {"key", "ssii", take_key},         {"pair", "sss", take_pair},
+                 {"task", "siss", take_task},       {"end", "ii", take_end}};
     if (m->ended) return E_BADFIELD;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (strcmp(lines[i].word, m->word) == 0)

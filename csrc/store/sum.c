@@ -40,6 +40,10 @@ int64_t sum_event(int64_t chan, uint64_t prev, const struct store_row *r) {
     return (int32_t)crc32c(row('e', chan, r), tail, sizeof tail);
 }
 
+int64_t sum_lost(int64_t chan, uint64_t prev, const struct store_row *r) {
+    return ~sum_event(chan, prev, r);
+}
+
 int64_t sum_newest(int64_t chan, const struct store_row *r) {
     return (int32_t)row('n', chan, r);
 }

@@ -21,7 +21,8 @@ struct store_job {
     void *arg;
     const char *
         why; /* out: lives until the next call on this thread; NULL: the status says all */
-    bool ended; /* progress has said so */
+    bool ended;       /* progress has said so */
+    uint64_t damaged; /* out, of an export: rows that were not what was written */
 };
 
 /* Report; E_CLOSED when it is to end. */
@@ -47,6 +48,8 @@ struct store_verdict {
     uint64_t damaged; /* wrong checksums, pages SQLite finds wrong */
     uint64_t holes;   /* rows that are missing between two of a channel */
     uint64_t stale;   /* newest values that are not the newest */
+    uint64_t
+        lost; /* rows in place of events that were lost before: no fault of the file */
     char epoch[STORE_EPOCH_LENGTH + 1];
 };
 
@@ -80,7 +83,9 @@ int store_backup(const struct store_place *where, const char *path, bool replace
                  struct store_job *job);
 
 /* Write everything as text that a later version and another database can read; see
- * export.c. 'path' NULL: to standard output. */
+ * export.c. 'path' NULL: to standard output. What is damaged stays it: an event becomes one
+ * that is lost, and what else is damaged is left out, as a server leaves it out. Both are
+ * counted in the job. E_DAMAGED when that is the head or a channel. */
 int store_export(const struct store_place *where, const char *path, bool replace,
                  struct store_job *job);
 

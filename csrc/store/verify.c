@@ -78,31 +78,38 @@ static const struct record *record_by_id(const struct check *c, int64_t id) {
 
 /* ---- Events --------------------------------------------------------------------------- */
 
+/* Where the walk over the events is: all up to 'place' of this channel was seen, or is gone. */
+struct chain {
+    const struct record *r;
+    uint64_t place;
+};
+
+/* A row that is damaged is found as that, and not as missing too. */
+static void check_event(struct check *c, struct chain *at, sqlite3_stmt *q) {
+    const struct record *r = record_by_id(c, sqlite3_column_int64(q, 0));
+    uint64_t seq = db_u64(q, 1), prev = db_u64(q, 2);
+    enum columns_event is = r ? columns_judge_event(r->id, q, 1) : EVENT_DAMAGED;
+    struct store_finding f = {.channel = r ? r->key : slice_of("", 0),
+                              .seq = seq,
+                              .text = "an event is not what was written",
+                              .lost = LOST_EVENT};
+    if (is == EVENT_DAMAGED) find(c, f);
+    c->out->lost += is == EVENT_LOST;
+    if (!r || seq <= r->now.floor) return;
+    if (at->r != r) *at = (struct chain){r, r->now.floor};
+    f.fault = STORE_MISSING;
+    f.seq = prev;
+    f.text = "an event is not there";
+    if (is == EVENT_SOUND && prev > at->place) find(c, f);
+    if (seq > at->place) at->place = seq;
+}
+
 static int check_events(struct check *c) {
     sqlite3_stmt *q = db_sql(c->db, SQL_ALL_EVENTS);
-    int64_t chan = 0;
-    uint64_t place = 0;
+    struct chain at = {0};
     int err;
     while ((err = db_row(c->db, q)) > 0) {
-        struct store_row row = columns_event(q, 1);
-        const struct record *r = record_by_id(c, sqlite3_column_int64(q, 0));
-        uint64_t prev = db_u64(q, 2);
-        if (!r || sum_event(r->id, prev, &row) != sqlite3_column_int64(q, 9)) {
-            find(c, (struct store_finding){.channel = r ? r->key : slice_of("", 0),
-                                           .seq = row.seq,
-                                           .text = "an event is not what was written",
-                                           .lost = LOST_EVENT});
-        } else if (row.seq > r->now.floor) {
-            if (chan != r->id || place < r->now.floor) place = r->now.floor;
-            if (prev > place)
-                find(c, (struct store_finding){.fault = STORE_MISSING,
-                                               .channel = r->key,
-                                               .seq = prev,
-                                               .text = "an event is not there",
-                                               .lost = LOST_EVENT});
-            place = row.seq;
-            chan = r->id;
-        }
+        check_event(c, &at, q);
         if ((err = go_on(c)) < 0) break;
     }
     db_done(q);
@@ -163,19 +170,21 @@ static int walk(struct check *c, const struct record *r, struct map *values) {
     int err;
     while ((err = db_row(c->db, q)) > 0) {
         struct store_row row = columns_event(q, 0);
+        if (columns_judge_event(r->id, q, 0) == EVENT_LOST) continue;
         if (row.remove) drop_key(values, row.key);
         else note_value(values, &row);
     }
     return err;
 }
 
-static struct store_row newest_row(sqlite3_stmt *q) {
-    return (struct store_row){.seq = db_u64(q, 1),
-                              .at_ms = sqlite3_column_int64(q, 2),
-                              .expires_ms = sqlite3_column_int64(q, 3),
-                              .name = db_slice(q, 4),
-                              .key = db_slice(q, 5),
-                              .data = db_slice(q, 6)};
+/* The event of a newest value is not kept, or lost: it may be the newest all the same. */
+static bool has_gone(struct check *c, const struct record *r, uint64_t seq) {
+    if (seq <= r->now.floor) return true;
+    sqlite3_stmt *q = db_bind(c->db, SQL_EVENTS_ABOVE, "ii", r->id, (int64_t)(seq - 1));
+    bool gone = db_row(c->db, q) > 0 && db_u64(q, 0) == seq &&
+                columns_judge_event(r->id, q, 0) == EVENT_LOST;
+    db_done(q);
+    return gone;
 }
 
 /* Take what the table has out of 'values'; *oldest is its oldest number. */
@@ -185,13 +194,13 @@ static int compare(struct check *c, const struct record *r, struct map *values,
     int err;
     *oldest = UINT64_MAX;
     while ((err = db_row(c->db, q)) > 0) {
-        struct store_row row = newest_row(q);
+        struct store_row row = columns_newest(q);
         struct map one;
         map_init(&one, value_key);
         note_value(&one, &row);
         struct map_node *n = map_get(values, value_key(map_next(&one, NULL)));
         bool fits = n ? container_of(n, struct value, node)->seq == row.seq
-                      : row.seq <= r->now.floor;
+                      : has_gone(c, r, row.seq);
         if (!fits)
             find(c,
                  (struct store_finding){.fault = STORE_STALE,
@@ -232,11 +241,10 @@ static int check_newest(struct check *c) {
     sqlite3_stmt *q = db_sql(c->db, SQL_NEWEST_ALL);
     int err;
     while ((err = db_row(c->db, q)) > 0) {
-        struct store_row row = newest_row(q);
-        if (sum_newest(sqlite3_column_int64(q, 8), &row) != sqlite3_column_int64(q, 7))
+        if (!columns_is_sound(SQL_NEWEST_ALL, q))
             find(c,
                  (struct store_finding){.channel = db_slice(q, 0),
-                                        .seq = row.seq,
+                                        .seq = db_u64(q, 1),
                                         .text = "a newest value is not what was written",
                                         .lost = LOST_VALUE});
         if ((err = go_on(c)) < 0) break;
@@ -264,28 +272,13 @@ static const struct table tables[] = {
      "it is left out"},
     {SQL_TASKS, -1, "a task is not what was written", "it does not run"}};
 
-static bool is_sound(enum db_sql which, sqlite3_stmt *q) {
-    if (which == SQL_ALL_KEYS)
-        return sum_key(sqlite3_column_int64(q, 0), db_slice(q, 1), db_u64(q, 2),
-                       sqlite3_column_int64(q, 3)) == sqlite3_column_int64(q, 4);
-    if (which == SQL_PAIRS) {
-        struct store_pair p = {db_slice(q, 0), db_slice(q, 1), db_slice(q, 2)};
-        return sum_pair(&p) == sqlite3_column_int64(q, 3);
-    }
-    struct store_task t = {.id = db_slice(q, 0),
-                           .due_ms = sqlite3_column_int64(q, 1),
-                           .name = db_slice(q, 2),
-                           .data = db_slice(q, 3)};
-    return sum_task(&t) == sqlite3_column_int64(q, 4);
-}
-
 static int check_table(struct check *c, const struct table *t) {
     sqlite3_stmt *q = db_sql(c->db, t->which);
     int err;
     while ((err = db_row(c->db, q)) > 0) {
         struct store_finding f = {.text = t->text, .lost = t->lost};
         if (t->channel >= 0) f.channel = db_slice(q, t->channel);
-        if (!is_sound(t->which, q)) find(c, f);
+        if (!columns_is_sound(t->which, q)) find(c, f);
         if ((err = go_on(c)) < 0) break;
     }
     db_done(q);
@@ -299,10 +292,8 @@ static int check_head(struct check *c) {
     const char *text = "the head row is not there";
     if (err > 0) {
         struct slice epoch = db_slice(q, 0);
-        int64_t sum =
-            sum_head(epoch, db_u64(q, 1), db_u64(q, 2), sqlite3_column_int(q, 3) != 0);
-        text = sum == sqlite3_column_int64(q, 4) ? NULL
-                                                 : "the head row is not what was written";
+        text =
+            columns_is_sound(SQL_HEAD, q) ? NULL : "the head row is not what was written";
         if (epoch.n == STORE_EPOCH_LENGTH) memcpy(c->out->epoch, epoch.p, epoch.n);
     }
     db_done(q);

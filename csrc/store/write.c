@@ -119,7 +119,7 @@ int write_lost(struct store *s, struct record *r, uint64_t upto) {
                             .name = none,
                             .key = none,
                             .data = none};
-    int err = put_row(s, r, &row, ~sum_event(r->id, r->now.last, &row));
+    int err = put_row(s, r, &row, sum_lost(r->id, r->now.last, &row));
     return err < 0 ? err : rows_flush(s);
 }
 

@@ -190,6 +190,48 @@ describe("an export", function()
     c:close()
   end)
 
+  -- The server that the data came from says the same.
+  local function replay_after(folder, id, last)
+    local s = start(folder)
+    local c = sse.connect(s.port, "/log", { last_event_id = id })
+    local heard = {}
+    repeat
+      local event = assert(c:next_event(10))
+      local value = event.event ~= "hello" and json.decode(event.data)
+      if value then heard[#heard + 1] = value.n or value.reason end
+    until value and value.n == last
+    c:close()
+    s.stop()
+    return heard
+  end
+
+  it("passes on no damage: what was lost, or is damaged, the readers of the copy hear of too", function()
+    local first = fill(1)
+    local s = start()
+    post(s, "/burst/2/2")
+    s.stop()
+    process.run({ "cp", data .. "/sluice.db", top .. "/old.db" })
+    s = start()
+    post(s, "/burst/4/2")
+    s.kill()
+    process.run({ "sh", "-c", ("rm %s/sluice.db-*; cp %s/old.db %s/sluice.db"):format(data, top, data) })
+    s = start() -- an older copy is in its place: that is noticed
+    post(s, "/burst/6/2")
+    s.stop()
+    change([[UPDATE events SET data = replace(data, '"n":2', '"n":9')]])
+    local code, output = store("export", top .. "/text", "--data", data)
+    assert.equal(1, code)
+    assert.matches("1 row is damaged", output)
+    code, output = store("import", top .. "/text", "--data", top .. "/copy")
+    assert.equal(0, code, output)
+    code, output = store("verify", "--data", top .. "/copy")
+    assert.equal(0, code, output)
+    assert.matches("in place of events that were lost before", output)
+    local heard = replay_after(data, first, 7)
+    assert.same({ "trimmed", 3, "trimmed", 6, 7 }, heard)
+    assert.same(heard, replay_after(top .. "/copy", first, 7))
+  end)
+
   it("is not imported under a server, over a store, or in part", function()
     fill(50)
     local text = select(2, store("export", "-", "--data", data))

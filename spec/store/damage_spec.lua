@@ -1,7 +1,9 @@
 --- csrc/store: bits that flip and files that end too early. What is damaged is refused when the store
 --- is opened, or found by its checksum when it is read and told as missing; a wrong payload never
 --- comes out.
+local process = require("spec.support.process")
 local stored = require("spec.support.stored")
+local tools = require("sluice.core.testing_disk")
 
 local PLACES = os.getenv("SLUICE_SPEC_FULL") and 1000 or 150
 local POLICIES = { log = { durable = true }, other = { durable = true }, keyed = { kind = "keyed", durable = true } }
@@ -69,14 +71,32 @@ local function serve()
   return problem
 end
 
+--- The same of what an export and an import make of it: nothing of it is damaged any more.
+local function serve_copy()
+  local text, mine = process.temp_dir() .. "/text", disk
+  disk = stored.disk(5)
+  local made = tools.export(mine, text)
+  local problem = "refused"
+  if made then
+    assert(tools.import(disk, text))
+    local verdict = assert(tools.verify(disk))
+    assert.equal(0, verdict.damaged, verdict.first)
+    problem = serve()
+  end
+  disk:close()
+  disk = mine
+  process.remove_dir(text:match("^(.*)/"))
+  return problem
+end
+
 --- A copy of the file as it was, on a disk of its own.
-local function damaged(change)
+local function damaged(change, through)
   local copy = stored.disk(3)
   copy:write("sluice.db", image)
   local mine = disk
   disk = copy
   change(copy)
-  local problem = serve()
+  local problem = (through or serve)()
   disk = mine
   copy:close()
   return problem
@@ -94,6 +114,7 @@ describe("damage", function()
 
   it("is none in a whole file", function()
     assert.is_nil(damaged(function() end))
+    assert.is_nil(damaged(function() end, serve_copy))
   end)
 
   it("by " .. PLACES .. " flipped bits never makes a wrong payload", function()
@@ -104,6 +125,18 @@ describe("damage", function()
     end
     assert.same({}, silent)
     assert.is_true(refused > 0)
+  end)
+
+  it("by " .. PLACES .. " flipped bits is passed on by no export", function()
+    local whole, silent = 0, {}
+    for _ = 1, PLACES do
+      local place = math.random(#image * 8) - 1
+      local problem = damaged(function(copy) copy:damage("sluice.db", place) end, serve_copy)
+      if problem == nil then whole = whole + 1 end
+      if problem ~= "refused" and problem then silent[#silent + 1] = place .. ": " .. problem end
+    end
+    assert.same({}, silent)
+    assert.is_true(whole > 0)
   end)
 
   it("by truncation at " .. PLACES .. " places is refused, or seen when it is read", function()

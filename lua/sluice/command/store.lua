@@ -19,7 +19,8 @@ local COMMANDS = {
     codes = { { 0, "printed" }, { FAILED, "there is no store, or it cannot be read" } } },
   { "export", "Write all of it as text.", file = "where to, - for standard output", force = true,
     example = "store.txt",
-    codes = { { 0, "written" }, { FAILED, "something failed" }, STOPPED } },
+    codes = { { 0, "written" }, { FAILED, "something failed, or was damaged: all else is written" },
+      STOPPED } },
   { "import", "Make a store of such a text, in a folder that has none.",
     file = "what export wrote, - for standard input", renew = true,
     example = "store.txt --data new-data",
@@ -122,6 +123,10 @@ local function with_ids(verdict)
 end
 
 local function print_verdict(given, verdict, out)
+  if verdict.lost > 0 then
+    out:write(("%s: %s in place of events that were lost before: their readers get a reset\n")
+      :format(given.data, plural(verdict.lost, "row")))
+  end
   if verdict.ok then
     out:write(("%s: nothing is wrong in %s\n"):format(given.data, plural(verdict.rows, "row")))
     return
@@ -176,6 +181,15 @@ function actions.stats(given, out, err)
   return 0
 end
 
+-- An export is whole without what is damaged, and says so.
+local function tell_damage(given, damaged, err)
+  if damaged == 0 then return 0 end
+  err:write(("sluice: %s damaged in %s: events that are become lost ones in the export, whose "
+    .. "readers get a reset; all else that is has been left out. 'sluice store verify' lists it\n")
+    :format(plural(damaged, "row is", "rows are"), given.data))
+  return FAILED
+end
+
 -- Backup and export: the folder, a file, whether it is replaced.
 local function copy(what, word)
   return function(given, out, err)
@@ -187,7 +201,7 @@ local function copy(what, word)
     done()
     if not ok then return fail(given, message, code, err) end
     if path then out:write(("%s: %s %s\n"):format(given.data, word, path)) end
-    return 0
+    return ok == true and 0 or tell_damage(given, ok, err)
   end
 end
 
