@@ -9,10 +9,30 @@ function fit.refuse(field, message) return nil, field .. ": " .. message, "EBADF
 function fit.limits(limit, clear)
   if not (limit >= LOWEST and limit <= HIGHEST) then
     return fit.refuse("limit", ("%d to %d degrees are expected"):format(LOWEST, HIGHEST))
-  elseif not (clear <= limit - LEAST_GAP and clear >= LOWEST) then
+  elseif clear > limit - LEAST_GAP then
     return fit.refuse("clear", "less than the limit is expected")
+  elseif clear < LOWEST then
+    return fit.refuse("clear", ("%d degrees or more are expected"):format(LOWEST))
   end
   return true
+end
+
+local function exact(value) return math.floor(value * 1000 + 0.5) / 1000 end
+
+--- Limits after a change that says what it changes only: `limit` takes the band below it along,
+--- `clear` or `gap` changes how wide the band is. Returns both limits, or what fit.limits does.
+function fit.changed(device, change)
+  local limit, clear, gap = change.limit, change.clear, change.gap
+  if not (limit or clear or gap) then
+    return fit.refuse("limit", "it, clear or gap is expected")
+  elseif clear and gap then
+    return fit.refuse("gap", "it or clear is expected, not both")
+  end
+  limit = limit or device.limit
+  clear = clear or exact(limit - (gap or device.limit - device.clear))
+  local ok, message, code, field = fit.limits(limit, clear)
+  if not ok then return nil, message, code, field end
+  return limit, clear
 end
 
 --- All that is known of a device.

@@ -71,19 +71,21 @@ function Fleet:add(id, about)
   return self:_tell(id, row)
 end
 
---- Change the limits of a device; the next reading is judged by them. Returns the version that
---- they are: each change counts it up, so that a page knows what is newer.
-function Fleet:set_limits(id, limit, clear)
-  local ok, message, code, field = fit.limits(limit, clear)
-  if not ok then return nil, message, code, field end
+--- Change limits of a device: `limit`, `clear` or `gap`, see fit.changed; the next reading is
+--- judged by them. Returns the device as it is then: each change counts its version up, so that a
+--- page knows what is newer. Nothing comes between what is read here and what is set.
+function Fleet:set_limits(id, change)
   local row = self.devices:get(id)
+  local limit, clear, code, field = fit.changed(row, change)
+  if not limit then return nil, clear, code, field end
   row.limit, row.clear, row.changed = limit, clear, sluice.time()
   row.version = (row.version or 0) + 1
+  local ok, message
   ok, message, code = self.devices:set(id, row)
   if not ok then return nil, message, code end
   ok, message, code = self:_tell(id, row)
   if not ok then return nil, message, code end
-  return row.version
+  return row
 end
 
 --- Publish a reading, and judge it unless it is of the past (`timestamp`).

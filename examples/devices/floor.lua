@@ -31,11 +31,11 @@ function floor.routes(app, self, owns)
   end)
   app:stream("/api/devices/:id/telemetry", { channels = { "device/:id", "device/:id/alerts" } })
   app:put("/api/devices/:id/limits", function(req)
-    local body = req:json { limit = "number", clear = "number" }
+    local change = req:json { limit = "number?", clear = "number?", gap = "number?" }
     if not owns(req.user, req.params) then return 404, "no such device" end
-    local version, message, code, field = self:set_limits(req.params.id, body.limit, body.clear)
-    if not version then return nil, message, code, field end
-    return { version = version, limit = body.limit, clear = body.clear }
+    local device, message, code, field = self:set_limits(req.params.id, change)
+    if not device then return nil, message, code, field end
+    return { version = device.version, limit = device.limit, clear = device.clear }
   end)
   self.alerts:routes("/api/device-alerts", function() return true end) -- `owns` decides
 end

@@ -89,7 +89,7 @@ local function give_back(fleet, device)
   local row = fleet:get(device.id)
   if row.changed and sluice.time() - row.changed > BACK_AFTER
       and (row.limit ~= device.limit or row.clear ~= device.clear) then
-    fleet:set_limits(device.id, device.limit, device.clear)
+    fleet:set_limits(device.id, { limit = device.limit, clear = device.clear })
   end
 end
 

@@ -15,6 +15,8 @@
  * the newest wish. So an event that is no newer than the last answer is an echo of what this page has left behind,
  * however late it comes, and what others do meanwhile is shown when the wish is settled.
  */
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
 export function setting({ save, show, tell = () => {} }) {
   let version = -Infinity, known; // the newest that the server has said
   let wish = null; // { value, held } until the server has answered it
@@ -31,7 +33,7 @@ export function setting({ save, show, tell = () => {} }) {
     let how = "saved", problem;
     try {
       const answer = await save(sent.value);
-      if (!hear(answer.version, answer.value) && answer.version < version) how = "changed";
+      if (!hear(answer.version, answer.value) && !same(answer.value, known)) how = "changed";
     } catch (error) {
       how = "failed";
       problem = error;
@@ -58,7 +60,7 @@ export function setting({ save, show, tell = () => {} }) {
       const was = known;
       if (!hear(now, its) || wish) return;
       show(known);
-      if (was !== undefined && JSON.stringify(was) !== JSON.stringify(known)) tell("changed", known);
+      if (was !== undefined && !same(was, known)) tell("changed", known);
     },
 
     hold(its) {

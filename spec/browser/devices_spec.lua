@@ -32,6 +32,10 @@ describe("the devices page", function()
     return list
   end
 
+  local function settled(id)
+    return ("Object.values(page.devices.get('%s').sliders).every((slider) => slider.settled)"):format(id)
+  end
+
   local function fits(page) return page.eval("document.documentElement.scrollWidth <= innerWidth") end
 
   it("shows a house that moves, each device at its place, with the last minutes", function()
@@ -67,7 +71,7 @@ describe("the devices page", function()
       steps(one, "ArrowLeft", 2)
       steps(other, "ArrowRight", 1)
     end
-    for _, page in ipairs { one, other } do page.wait("page.devices.get('rack').limits.settled", 10) end
+    for _, page in ipairs { one, other } do page.wait(settled("rack"), 10) end
     local last = b.open(s.url .. "/?device=rack")
     last.wait("page.chosen === 'rack'", 20)
     for _, page in ipairs { one, other } do
@@ -81,7 +85,7 @@ describe("the devices page", function()
       return (value - min) / (max - min);
     }]])
     one.drag("#limit", { thumb, 0.95, thumb }) -- says no "change"
-    one.wait("page.devices.get('rack').limits.settled", 10)
+    one.wait(settled("rack"), 10)
     steps(other, "ArrowRight", 3)
     one.wait("(text) => document.querySelector('#limit-text').textContent === text", 10, other.text("#limit-text"))
     assert.same({}, b.noise())
@@ -108,8 +112,8 @@ describe("the devices page", function()
     assert.same({}, b.noise())
   end)
 
-  local function start(port)
-    return server.start { path = APP, port = port, args = { "--data", folder .. "/data", "--drain", "1" } }
+  local function start(data, port)
+    return server.start { path = APP, port = port, args = { "--data", folder .. data, "--drain", "1" } }
   end
 
   local function post(s, path, body, key)
@@ -117,8 +121,40 @@ describe("the devices page", function()
       { ["Content-Type"] = "application/json", ["X-Device-Key"] = key })
   end
 
+  it("saves each slider alone, and says what was refused", function()
+    local s = start("/sliders")
+    post(s, "oven", { limit = 80, clear = 75 })
+    post(s, "cold", { limit = -95, clear = -98 })
+    local pages = {}
+    for i, id in ipairs { "limit", "gap" } do
+      pages[i] = b.open(s.url .. "/?device=oven")
+      pages[i].wait("page.chosen === 'oven'", 20)
+      pages[i].eval(("document.querySelector('#%s').focus()"):format(id))
+    end
+    for _ = 1, 10 do
+      for _, page in ipairs(pages) do page.press("ArrowRight") end
+    end
+    for _, page in ipairs(pages) do
+      page.wait(settled("oven"), 10)
+      page.wait("document.querySelector('#limit-text').textContent === '85 °C'", 10)
+      page.wait("document.querySelector('#gap-text').textContent === '75 °C'", 10)
+      assert.matches(": alert above 85 °C, over at 75 °C.", page.text("#saved"), 1, true)
+    end
+    pages[2].close()
+    local page = pages[1]
+    page.eval("[...document.querySelectorAll('.pin')].find((pin) => pin.textContent.startsWith('cold')).click()")
+    page.wait("page.chosen === 'cold'", 10)
+    page.eval("document.querySelector('#gap').focus()")
+    page.press("End")
+    page.wait("document.querySelector('#saved').textContent.startsWith('Not saved: clear: -100 degrees or more')", 10)
+    assert.matches("It is still: alert above −95 °C, over at −98 °C.", page.text("#saved"), 1, true)
+    assert.equal("−98 °C", page.text("#gap-text"))
+    page.close()
+    b.noise() -- of the request that was refused
+  end)
+
   it("shows alerts until they are over, whoever looks, over a restart", function()
-    local s = start()
+    local s = start("/data")
     local pages = {}
     for i, scheme in ipairs { "light", "dark" } do
       pages[i] = b.open(s.url .. "/", { width = i == 1 and 1280 or 390, height = 844, scheme = scheme })
@@ -143,7 +179,7 @@ describe("the devices page", function()
     all("document.querySelector('#alerts .item.seen')?.textContent.includes('acknowledged')")
     local port = s.port
     s.stop()
-    s = start(port)
+    s = start("/data", port)
     all("document.querySelector('#status').dataset.state === 'open'", 30)
     reading(74)
     all("document.querySelectorAll('#alerts li').length === 0")

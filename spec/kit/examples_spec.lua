@@ -516,6 +516,7 @@ describe("examples/devices", function()
     assert.equal(404, put("bob", 60, 50).status)
     assert.equal("clear", put("alice", 60, 60).json.error.field)
     assert.equal("limit", put("alice", 5000, 60).json.error.field)
+    assert.equal("clear", put("alice", -90, -101).json.error.field)
     local floor = t:connect("/api/floor", { user = "alice" })
     local version = floor:wait_for("device", 0, { limit = 80 }).data.version + 1
     assert.same({ version = version, limit = 60, clear = 50 }, put("alice", 60, 50).json)
@@ -530,6 +531,23 @@ describe("examples/devices", function()
     assert.equal("alice", c:wait_for("alert-ack", 1).data.user)
     reading(50)
     assert.equal(alert.id, c:wait_for("alert-cleared", 1).data.id)
+  end)
+
+  it("changes of the limits what is said only, so that two who change one each lose nothing", function()
+    local function put(change) return t:put("/api/devices/d1/limits", { user = "alice", json = change }).json end
+    local function limits(said) return { said.limit, said.clear } end
+    assert.same({ 60, 55 }, limits(put { limit = 60 })) -- the band goes along
+    assert.same({ 60, 52.5 }, limits(put { gap = 7.5 }))
+    assert.same({ 60, 50 }, limits(put { clear = 50 }))
+    assert.same({ 70.1, 60.1 }, limits(put { limit = 70.1 }))
+    local floor = t:connect("/api/floor", { user = "alice" })
+    local before = floor:wait_for("device", 0, { limit = 70.1 }).data
+    for field, bad in pairs { clear = { gap = 171 }, gap = { gap = 1, clear = 2 }, limit = { other = 1 } } do
+      assert.equal(field, put(bad).error.field)
+    end
+    floor:expect_none("device", 1)
+    assert.equal(before.version + 1, put({ gap = 9 }).version)
+    assert.same({ 70.1, 61.1 }, limits(floor:wait_for("device", 1).data))
   end)
 
   it("refuses what is no place, no name, no limit", function()

@@ -8,7 +8,7 @@ const GAP_MS = 15 * 1000; // a longer pause breaks a curve
 const RANKS = ["info", "warning", "high", "critical"];
 const HINT = byId("saved").textContent;
 
-const devices = new Map(); // id -> { id, about, limits, said, last, points, alerts, pin, row, early: what came before its name }
+const devices = new Map(); // id -> { id, about, sliders, said, last, points, alerts, pin, row, early: what came before its name }
 const page = { devices, readings: 0, chosen: null };
 window.page = page; // for whoever looks from the console
 
@@ -30,7 +30,7 @@ function find(id) {
   let device = devices.get(id);
   if (!device) {
     device = { id, about: null, last: null, points: [], alerts: new Map(), early: [], said: HINT };
-    device.limits = limitsOf(device);
+    device.sliders = { limit: sliderOf(device, "limit"), gap: sliderOf(device, "gap") };
     devices.set(id, device);
   }
   return device;
@@ -96,32 +96,41 @@ function summarize() {
 
 // ---- The chosen one ------------------------------------------------------------------------------------
 
+const exact = (value) => Math.round(value * 1000) / 1000;
+const partsOf = ({ limit, clear }) => ({ limit, gap: exact(limit - clear) });
+const levelsOf = ({ sliders: { limit, gap } }) => ({ limit: limit.value, clear: exact(limit.value - gap.value) });
 const wordsOf = ({ limit, clear }) => `alert above ${brief(limit)}, over at ${brief(clear)}`;
 const TELLS = {
-  saved: (limits) => `Saved: ${wordsOf(limits)}. The next reading is judged by it.`,
-  changed: (limits) => `Changed elsewhere: ${wordsOf(limits)}.`,
-  failed: (limits, problem) => `Not saved: ${problem.message}. It is still: ${wordsOf(limits)}.`,
+  saved: (words) => `Saved: ${words}. The next reading is judged by it.`,
+  changed: (words) => `Changed elsewhere: ${words}.`,
+  failed: (words, problem) => `Not saved: ${problem.message}. It is still: ${words}.`,
 };
 
-/** The limits of a device, which other pages change too. */
-function limitsOf(device) {
+/** What one slider stands for, the limit or the gap below it. Each is saved alone: other pages move the other one. */
+function sliderOf(device, part) {
   const shown = () => { if (page.chosen === device.id) showChosen(device); };
   return setting({
-    async save(limits) {
-      const { version, ...value } = await ask("PUT", `/api/devices/${encodeURIComponent(device.id)}/limits`, limits);
-      return { version, value };
+    async save(value) {
+      const answer = await ask("PUT", `/api/devices/${encodeURIComponent(device.id)}/limits`, { [part]: value });
+      return { version: answer.version, value: partsOf(answer)[part] };
     },
     show: shown,
-    tell(how, limits, problem) {
-      device.said = TELLS[how](limits, problem);
+    tell(how, _, problem) {
+      device.said = TELLS[how](wordsOf(levelsOf(device)), problem);
       shown();
     },
   });
 }
 
+const slidersOf = (device) => (device ? Object.values(device.sliders) : []);
+
+function release(device) {
+  for (const slider of slidersOf(device)) slider.release();
+}
+
 function choose(id) {
   const before = devices.get(page.chosen), device = devices.get(id);
-  before?.limits.release();
+  release(before);
   page.chosen = id;
   device.said = HINT;
   byId("device").hidden = false;
@@ -130,17 +139,17 @@ function choose(id) {
 }
 
 function showLimits(device) {
-  const slider = byId("limit"), gap = byId("gap"), { limit, clear } = device.limits.value;
-  if (device.limits.settled) { // its scale stays while somebody moves it
+  const slider = byId("limit"), gap = byId("gap"), { limit, clear } = levelsOf(device);
+  if (device.sliders.limit.settled) { // its scale stays while somebody moves it
     slider.min = Math.floor(Math.min(limit, device.last?.temperature ?? limit) - 15);
     slider.max = Math.ceil(Math.max(limit, device.last?.temperature ?? limit) + 15);
   }
   slider.value = limit;
-  gap.value = limit - clear;
+  gap.value = device.sliders.gap.value;
   byId("limit-text").textContent = brief(limit);
   byId("gap-text").textContent = brief(clear);
   slider.setAttribute("aria-valuetext", brief(limit));
-  gap.setAttribute("aria-valuetext", `${brief(clear)}, ${short.format(limit - clear)} below the limit`);
+  gap.setAttribute("aria-valuetext", `${brief(clear)}, ${short.format(device.sliders.gap.value)} below the limit`);
   if (byId("saved").textContent !== device.said) byId("saved").textContent = device.said;
 }
 
@@ -156,35 +165,26 @@ function showChosen(device) {
   byId("state").textContent = now.words;
   byId("degrees").textContent = known(last?.temperature) ? tenths.format(last.temperature).replace("-", "−") : "–";
   byId("battery").textContent = known(last?.battery) ? `${Math.round(last.battery)} %` : "mains";
-  drawLine(byId("chart"), device, device.limits.value);
+  drawLine(byId("chart"), device, levelsOf(device));
   byId("chart").setAttribute("aria-label", seen ? `${nameOf(device)}, from ${degrees(seen.low)} to ${degrees(seen.high)}` : "No reading yet");
   byId("foot").textContent = seen ? `lowest ${degrees(seen.low)} · highest ${degrees(seen.high)}` : "";
   showLimits(device);
   showHeard(device);
 }
 
-/** What the sliders stand for. The band keeps its width when the limit moves. */
-function levelsFor(id, { limit, clear }) {
-  const to = Number(byId(id).value), exact = (value) => Math.round(value * 1000) / 1000;
-  return id === "limit" ? { limit: to, clear: exact(to - (limit - clear)) } : { limit, clear: exact(limit - to) };
-}
-
 for (const id of ["limit", "gap"]) {
-  byId(id).addEventListener("input", () => {
-    const { limits } = devices.get(page.chosen);
-    limits.hold(levelsFor(id, limits.value));
-  });
+  byId(id).addEventListener("input", () => devices.get(page.chosen).sliders[id].hold(Number(byId(id).value)));
 }
 // A slider that is dragged back to where it was says no "change".
 for (const type of ["change", "pointerup", "pointercancel", "focusout"]) {
-  document.addEventListener(type, () => devices.get(page.chosen)?.limits.release());
+  document.addEventListener(type, () => release(devices.get(page.chosen)));
 }
 byId("limits").addEventListener("submit", (event) => event.preventDefault());
 
 setInterval(() => {
   const device = devices.get(page.chosen);
   if (!device) return;
-  if (device.limits.saving) device.said = byId("saved").textContent = "Saving …";
+  if (slidersOf(device).some((slider) => slider.saving)) device.said = byId("saved").textContent = "Saving …";
   showHeard(device);
 }, 1000);
 
@@ -254,7 +254,7 @@ const wanted = new URLSearchParams(location.search).get("device");
 function onDevice(about) {
   const device = find(about.deviceId), isNew = device.about === null;
   device.about = about;
-  device.limits.heard(about.version, { limit: about.limit, clear: about.clear });
+  for (const [part, value] of Object.entries(partsOf(about))) device.sliders[part].heard(about.version, value);
   for (const late of device.early.splice(0)) late();
   if (page.chosen === null || (isNew && device.id === wanted)) choose(device.id);
 }
@@ -285,7 +285,7 @@ function onReset({ channel }) {
   for (const device of devices.values()) {
     if (channel === null || channel === `device/${device.id}`) {
       device.points = [];
-      device.limits.reset(); // perhaps the server was restarted, and has others
+      for (const slider of slidersOf(device)) slider.reset(); // perhaps the server was restarted, and has others
     }
     if (channel !== null && channel !== `device/${device.id}/alerts`) continue;
     for (const { id } of device.alerts.values()) {
