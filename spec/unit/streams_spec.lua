@@ -71,6 +71,16 @@ describe("a plan", function()
   end)
 
   it("of a function runs in a coroutine that others have used, unless somebody knows it", function()
+    package.preload.spec_host = function() -- a rock: the app's environment does not reach it
+      local by_coroutine = setmetatable({}, { __mode = "k" })
+      return { put = function(value)
+        local co = coroutine.running()
+        local before = by_coroutine[co]
+        by_coroutine[co] = value
+        return before
+      end }
+    end
+    finally(function() package.preload.spec_host, package.loaded.spec_host = nil, nil end)
     local t = load([[
       local seen = setmetatable({}, { __mode = "k" })
       app:stream("/plain", function() return "plain" end)
@@ -79,6 +89,11 @@ describe("a plan", function()
         local name = seen[co] and "stale" or "fresh"
         seen[co] = true
         return name
+      end)
+      local host = require("spec_host")
+      app:stream("/host", function()
+        local before = host.put("seen")
+        return before or "none"
       end)
       app:stream("/breaks", function() error("broken") end)
       app:stream("/waits", function() sluice.sleep(1) return "late" end)
@@ -91,6 +106,8 @@ describe("a plan", function()
     for _ = 1, 3 do
       assert.same({ "fresh" }, opened(t, "/knows").channels)
       assert.is_nil(scheduler.spare)
+      assert.same({ "none" }, opened(t, "/host").channels)
+      assert.is_nil(scheduler.spare)
       t:connect("/breaks")
       assert.same({ "plain" }, opened(t, "/plain").channels)
     end
@@ -102,6 +119,20 @@ describe("a plan", function()
     t:advance(2)
     for _, id in ipairs({ one, two }) do assert.truthy(t:answer(id).client) end
     assert.equal(0, scheduler.count)
+  end)
+
+  it("that is opened at once, or refused then, tells its guards the status of its answer", function()
+    local t = load([[
+      local told = app:state("told", {})
+      app:guard("/**", function() return true, function(status) table.insert(told(), status) end end)
+      app:stream("/plain", function() return { channels = { "x" } } end)
+      app:get("/told", function() return { list = told() } end)]])
+    t:connect("/plain")
+    t:head("/plain")
+    t.server.open = function() return false, "there is no memory", "ENOMEM" end
+    local _, answer = t:connect("/plain")
+    assert.matches("event: bye", answer.body)
+    assert.same({ 200, 200, 503 }, json.decode(t:get("/told").body).list)
   end)
 
   local NEARLY = {

@@ -6,7 +6,7 @@ local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local process = require("sluice.base.process")
 
-local budget = {}
+local budget = { running = coroutine.running }
 
 local CHILDREN_LEAST = 64
 
@@ -95,6 +95,14 @@ function budget.close_children(fiber)
   end
 end
 
+--- Whoever knows a coroutine may keep things by it, and must not find them in another fiber: also a
+-- module of the host, which the app's environment does not reach.
+function coroutine.running() -- luacheck: ignore 122
+  local fiber = process.runtime and process.runtime.scheduler.current
+  if fiber then fiber.is_known = true end
+  return budget.running()
+end
+
 --- `xpcall` as an app sees it: its message handler is not called when the budget is used up,
 -- since it would run where the core cannot stop it.
 function budget.xpcall(fn, handler, ...)
@@ -113,12 +121,6 @@ function budget.library()
   function library.create(fn) return remember(coroutine.create(fn)) end
   function library.wrap(fn)
     return core.wrap(remember(coroutine.create(fn)))
-  end
-  -- whoever knows a coroutine may keep things by it, and must not find them in another fiber
-  function library.running()
-    local fiber = process.runtime and process.runtime.scheduler.current
-    if fiber then fiber.is_known = true end
-    return coroutine.running()
   end
   library.resume = core.resume
   library.close = core.close

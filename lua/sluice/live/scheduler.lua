@@ -168,7 +168,7 @@ local function obstacle(self, what)
     return ("%s works in handlers, tasks, hooks, timers and services only"):format(what)
   end
   if fiber.no_wait then return ("%s cannot wait in %s"):format(what, fiber.no_wait) end
-  if coroutine.running() ~= fiber.co then
+  if budget.running() ~= fiber.co then
     return what .. " inside a coroutine of your own would return to its resume: call it outside, "
       .. "or use app:spawn()"
   end

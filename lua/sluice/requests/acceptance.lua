@@ -70,16 +70,15 @@ local function is_plain(session)
 end
 
 --- Open a stream with what its plan function returned, in one step.
--- @treturn boolean false: more has to be known, and nothing was done; else it is open, or refused
+-- @treturn integer|nil the status; nil: more has to be known, and nothing was done
 function acceptance.open_at_once(session, given)
   local route = session.route
-  if not is_plain(session) then return false end
+  if not is_plain(session) then return nil end
   local opened, message, code, limit = session.runtime.server:open(session.id, given,
     route.heartbeat)
-  if opened == nil then return false end
+  if opened == nil then return nil end
   note_limit(session, limit)
-  if not opened then acceptance.refuse_open(session, message, code) end
-  return true
+  return opened and 200 or acceptance.refuse_open(session, message, code)
 end
 
 return acceptance

@@ -29,6 +29,8 @@ function streams.followed(runtime, id)
   return set
 end
 
+local ANSWERED = {} -- in place of a plan: it is open, or refused
+
 -- Open now, because a plan function wants to write.
 local function open_early(session, client)
   if session.refused then return nil end
@@ -60,7 +62,8 @@ local function run_plan(session)
     session.client = client
   end
   local first, second, third = route.plan(req, client)
-  if second == nil and acceptance.open_at_once(session, first) then return nil end
+  local status = second == nil and acceptance.open_at_once(session, first)
+  if status then return ANSWERED, status end
   local usual = plan.usual(first, req)
   if usual then return usual end
   if type(first) == "number" or first == nil and second ~= nil then
@@ -114,13 +117,14 @@ local function is_claimed(session)
   return session.runtime.server:claim(session.id, nothing, user and user.id)
 end
 
--- "answer", status, headers, text | "plan", concrete, meta | "ended"
+-- "answer", status, headers, text | "plan", concrete, meta | "answered", status | "ended"
 local function decide(session)
   local route, req = session.route, session.req
   local verdict, code, list, text = admit(session)
   if verdict then return verdict, code, list, text end
   if is_claimed(session) then return "ended" end
   local planned, first, second, third = run_plan(session)
+  if planned == ANSWERED then return "answered", first end
   if not planned then
     if first == nil and second == nil then return "ended" end
     session.why_not = { cause = "plan", text = type(second) == "string" and second or nil }
@@ -171,6 +175,7 @@ local function act(session)
   local what, a, b, c = decide(session)
   if what == "plan" then return open(session, a, b) end
   if what == "answer" then return acceptance.refuse(session, a, b, c) end
+  if what == "answered" then return a end
   if session.client_id then
     session.runtime.recorder:deed({ message = "closed", client = session.client_id,
       cause = "finished", route = session.route.name, where = session.route.where })
