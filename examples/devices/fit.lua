@@ -19,8 +19,8 @@ end
 
 local function exact(value) return math.floor(value * 1000 + 0.5) / 1000 end
 
---- Limits after a change that says what it changes only: `limit` takes the band below it along,
---- `clear` or `gap` changes how wide the band is. Returns both limits, or what fit.limits does.
+--- A device after a change that says what it changes only: `limit` takes the band below it along,
+--- `clear` or `gap` changes how wide the band is. Returns a copy, or what fit.limits does.
 function fit.changed(device, change)
   local limit, clear, gap = change.limit, change.clear, change.gap
   if not (limit or clear or gap) then
@@ -32,7 +32,10 @@ function fit.changed(device, change)
   clear = clear or exact(limit - (gap or device.limit - device.clear))
   local ok, message, code, field = fit.limits(limit, clear)
   if not ok then return nil, message, code, field end
-  return limit, clear
+  local row = {}
+  for name, value in pairs(device) do row[name] = value end
+  row.limit, row.clear = limit, clear
+  return row
 end
 
 --- All that is known of a device.

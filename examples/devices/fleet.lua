@@ -73,15 +73,16 @@ end
 
 --- Change limits of a device: `limit`, `clear` or `gap`, see fit.changed; the next reading is
 --- judged by them. Returns the device as it is then: each change counts its version up, so that a
---- page knows what is newer. Nothing comes between what is read here and what is set.
+--- page knows what is newer. When another node of a cluster was quicker, it is done once more.
 function Fleet:set_limits(id, change)
-  local row = self.devices:get(id)
-  local limit, clear, code, field = fit.changed(row, change)
-  if not limit then return nil, clear, code, field end
-  row.limit, row.clear, row.changed = limit, clear, sluice.time()
-  row.version = (row.version or 0) + 1
-  local ok, message
-  ok, message, code = self.devices:set(id, row)
+  local row, ok, message, code, field
+  repeat
+    local before = self.devices:get(id)
+    row, message, code, field = fit.changed(before, change)
+    if not row then return nil, message, code, field end
+    row.version, row.changed = (before.version or 0) + 1, sluice.time()
+    ok, message, code = self.devices:cas(id, before, row)
+  until ok or code ~= "ECONFLICT"
   if not ok then return nil, message, code end
   ok, message, code = self:_tell(id, row)
   if not ok then return nil, message, code end
@@ -102,11 +103,12 @@ end
 -- What a store can, in memory.
 local function in_memory(app)
   local rows = app:state("devices", {})
-  return { get = function(_, id) return rows()[id] end,
-    set = function(_, id, row)
-      rows()[id] = row
-      return true
-    end,
+  local function set(_, id, row)
+    rows()[id] = row
+    return true
+  end
+  return { get = function(_, id) return rows()[id] end, set = set,
+    cas = function(self, id, _, row) return set(self, id, row) end,
     each = function()
       local copy = {}
       for id, row in pairs(rows()) do copy[id] = row end

@@ -1,6 +1,7 @@
 --- The examples in virtual time: what each of them promises in its first lines.
 local kit = require("spec.support.kit")
 local procfs = require("sluice.base.procfs")
+local tree = require("spec.support.tree")
 
 describe("examples/dashboard", function()
   after_each(kit.stop_all)
@@ -548,6 +549,32 @@ describe("examples/devices", function()
     floor:expect_none("device", 1)
     assert.equal(before.version + 1, put({ gap = 9 }).version)
     assert.same({ 70.1, 61.1 }, limits(floor:wait_for("device", 1).data))
+  end)
+
+  it("loses no change of the limits that another node makes at the same time", function()
+    local files = {}
+    for _, name in ipairs { "fit", "fleet", "floor" } do
+      files[name .. ".lua"] = tree.read("examples/devices/" .. name .. ".lua")
+    end
+    t = kit.start([[
+      local fleet = require("fleet").new(app)
+      app:post("/add", function() return sluice.receipt(fleet:add("d", { limit = 10, clear = 5 })) end)
+      app:post("/move/:field", function(req)
+        app:spawn(function()
+          for i = 11, 20 do assert(fleet:set_limits("d", { [req.params.field] = i })) end
+        end)
+        return {}
+      end)
+      app:get("/limits", function() return fleet:get("d") end)
+    ]], { files = files, nodes = 2 })
+    t:redis { latency = 0.02 }
+    t:post("/add")
+    local before = t:get("/limits").json.version
+    t:node(1):post("/move/limit")
+    t:node(2):post("/move/gap")
+    t:advance(30)
+    local now = t:node(2):get("/limits").json
+    assert.same({ 20, 0, before + 20 }, { now.limit, now.clear, now.version })
   end)
 
   it("refuses what is no place, no name, no limit", function()
