@@ -200,8 +200,8 @@ describe("a reload", function()
     local function ask(method, query)
       for _, route in ipairs(t.server.admin) do
         if route.method == method and route.pattern == "/-/reload" then
-          t:call("request", 1e6, route.id, { method = method, path = "/-/reload", query_text = query or "", headers = {},
-            body = "", params = {}, ip = "127.0.0.1" })
+          t:call("request", 1e6, route.id, { method = method, path = "/-/reload", query_text = query or "",
+            headers = {}, body = "", params = {}, ip = "127.0.0.1" })
           local answer = t.server.responded
           return answer.status, require("sluice.json").decode(answer.body)
         end

@@ -1,6 +1,7 @@
 --- Settings that several pages change (examples/look/setting.js), two of one thing, in seeded worlds of late, lost and
 --- reordered saves, answers and events (spec/support/setting_world.mjs). At rest all pages show what the server has, a
---- failure is said, and no step of a page that alone changes one of the two is lost, taken back or said to be another's.
+--- failure is said, and no step of a page that alone changes one of the two is lost, taken back or said to be
+--- another's.
 --- SEED=n repeats what fails; planted bugs are found.
 local process = require("spec.support.process")
 local tree = require("spec.support.tree")
