@@ -113,7 +113,7 @@ describe("app:store over real nodes", function()
   end)
 
   it("is on so many replicas, one of which may take over", function()
-    start("wait:1,300", { ["repl-diskless-sync-delay"] = "0" })
+    start("wait:1,2000", { ["repl-diskless-sync-delay"] = "0" })
     assert.equal("ESTORE", set(1, "a", "there"))
     assert.equal("there", get(1, "a"))
     replica = redis.start { tcp = true, config = { replicaof = "127.0.0.1 " .. cluster.redis.port } }

@@ -74,7 +74,7 @@ local at_load = {
   { "max_rate of one channel of a plan", 'app:stream("/x", { channels = { { "a", max_rate = -1 } } })',
     "app.lua:3: the plan of /x: max_rate is a number of events per second and key, from 1/60" },
   { "durable", 'app:channel("a", { durable = "yes" })', "app.lua:3: channel 'a': durable is true or false" },
-  { "a store without a name", 'app:store()', "app.lua:3: app:store(name): the name is a string" },
+  { "a store without a name", 'app:store()', "app.lua:3: app:store(name): the name is a string, not a nil" },
   { "a coding that is none", 'app:stream("/x", { channels = { "a" }, compress = "brotli" })',
     "app.lua:3: the plan of /x: compress is \"auto\", \"gzip\", \"zstd\" or false" },
   { "compress without a coding", 'app:stream("/x", { compress = true }, "a")',
