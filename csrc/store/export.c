@@ -75,17 +75,6 @@ static int put(struct export *e, const char *word, const char *types, ...) {
     return err == 0 && e->text.n >= FLUSH_BYTES ? flush(e) : err;
 }
 
-static const struct record *record_of(const struct export *e, int64_t id) {
-    for (uint32_t low = 0, high = e->records.n; low < high;) {
-        uint32_t mid = low + (high - low) / 2;
-        const struct record *r = e->records.all[mid];
-        if (r->id == id) return r;
-        if (r->id < id) low = mid + 1;
-        else high = mid;
-    }
-    return NULL;
-}
-
 static int put_head(struct export *e) {
     sqlite3_stmt *q = db_sql(e->db, SQL_HEAD);
     int err = db_row(e->db, q);
@@ -177,7 +166,7 @@ static int put_newest(struct export *e, sqlite3_stmt *q) {
 }
 
 static int put_key(struct export *e, sqlite3_stmt *q) {
-    const struct record *r = record_of(e, sqlite3_column_int64(q, 0));
+    const struct record *r = record_by_id(&e->records, sqlite3_column_int64(q, 0));
     if (!r) return 0;
     return put(e, "key", "ssii", r->key, db_slice(q, 1), sqlite3_column_int64(q, 2),
                sqlite3_column_int64(q, 3));

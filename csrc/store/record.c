@@ -91,6 +91,17 @@ struct record *record_find(struct records *rs, struct slice name) {
     return rs->found;
 }
 
+const struct record *record_by_id(const struct records *rs, int64_t id) {
+    for (uint32_t low = 0, high = rs->n; low < high;) {
+        uint32_t mid = low + (high - low) / 2;
+        const struct record *r = rs->all[mid];
+        if (r->id == id) return r;
+        if (r->id < id) low = mid + 1;
+        else high = mid;
+    }
+    return NULL;
+}
+
 static int64_t sum_of(const struct record *r) {
     const struct record_state *now = &r->now;
     struct sum_channel c = {.id = r->id,

@@ -59,6 +59,8 @@ int records_load(struct records *rs, struct db *db);
 void records_free(struct records *rs);
 
 struct record *record_find(struct records *rs, struct slice name); /* NULL */
+/* The same by its id: they lie in the order of those. */
+const struct record *record_by_id(const struct records *rs, int64_t id);
 
 /* Add one and its row, in a transaction. 0, E_FULL (CHANNELS_MAX), or as db.h. */
 int record_add(struct records *rs, struct db *db, struct slice name,

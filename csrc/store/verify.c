@@ -65,17 +65,6 @@ static int check_pages(struct check *c) {
     return err;
 }
 
-static const struct record *record_by_id(const struct check *c, int64_t id) {
-    for (uint32_t low = 0, high = c->records.n; low < high;) {
-        uint32_t mid = low + (high - low) / 2;
-        const struct record *r = c->records.all[mid];
-        if (r->id == id) return r;
-        if (r->id < id) low = mid + 1;
-        else high = mid;
-    }
-    return NULL;
-}
-
 /* ---- Events --------------------------------------------------------------------------- */
 
 /* Where the walk over the events is: all up to 'place' of this channel was seen, or is gone. */
@@ -86,7 +75,7 @@ struct chain {
 
 /* A row that is damaged is found as that, and not as missing too. */
 static void check_event(struct check *c, struct chain *at, sqlite3_stmt *q) {
-    const struct record *r = record_by_id(c, sqlite3_column_int64(q, 0));
+    const struct record *r = record_by_id(&c->records, sqlite3_column_int64(q, 0));
     uint64_t seq = db_u64(q, 1), prev = db_u64(q, 2);
     enum columns_event is = r ? columns_judge_event(r->id, q, 1) : EVENT_DAMAGED;
     struct store_finding f = {.channel = r ? r->key : slice_of("", 0),
