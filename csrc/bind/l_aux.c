@@ -384,7 +384,7 @@ static bool read_usual(lua_State *L, struct usual_plan *out) {
     return slice_eq_lit(name, "heartbeat") && seconds >= 1 && seconds <= 3600;
 }
 
-bool lx_usualplan(lua_State *L, int index, struct usual_plan *out) {
+bool lx_testplan(lua_State *L, int index, struct usual_plan *out) {
     int top = lua_gettop(L);
     bool good =
         lua_istable(L, index) && luaL_getmetafield(L, index, "__index") == LUA_TNIL;
@@ -401,7 +401,7 @@ bool lx_usualplan(lua_State *L, int index, struct usual_plan *out) {
 int lx_usual_plan(lua_State *L) {
     struct usual_plan usual;
     lua_settop(L, 1);
-    if (!lx_usualplan(L, 1, &usual)) return 0;
+    if (!lx_testplan(L, 1, &usual)) return 0;
     lua_createtable(L, (int)usual.spec.n, 0);
     for (uint32_t i = 0; i < usual.spec.n; i++) {
         lx_pushslice(L, usual.subs[i].channel);

@@ -65,7 +65,7 @@ struct usual_plan {
 };
 
 /* False: it is another one, or wrong. 'index' is no relative one; the names stay the table's. */
-bool lx_usualplan(lua_State *L, int index, struct usual_plan *out);
+bool lx_testplan(lua_State *L, int index, struct usual_plan *out);
 
 /* core.usual_plan(given) -> a copy of its channels, heartbeat | nothing: it is another one */
 int lx_usual_plan(lua_State *L);

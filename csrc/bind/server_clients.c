@@ -145,7 +145,7 @@ static int l_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
     struct usual_plan usual;
-    if (!lx_usualplan(L, 3, &usual)) return 0;
+    if (!lx_testplan(L, 3, &usual)) return 0;
     double *heartbeat = &usual.spec.options.heartbeat;
     if (*heartbeat < 0) *heartbeat = luaL_optnumber(L, 4, -1);
     struct client *c;
