@@ -416,11 +416,20 @@ static int l_run(lua_State *L) {
     return push_outcome(L, 2, n);
 }
 
-/* core.thread([co]) -> a coroutine that core.run gives its function to: 'co', when that has returned
- * and has no hook, or a new one */
+static bool is_spare(lua_State *co) {
+    return co && has_no_function(co) && !lua_gethook(co);
+}
+
+/* core.is_spare(co) -> whether it has returned, and may run another function: no hook is left */
+static int l_is_spare(lua_State *L) {
+    lua_pushboolean(L, is_spare(lua_tothread(L, 1)));
+    return 1;
+}
+
+/* core.thread([co]) -> a coroutine that core.run gives its function to: 'co', when that may run
+ * another, or a new one */
 static int l_thread(lua_State *L) {
-    lua_State *co = lua_tothread(L, 1);
-    if (co && has_no_function(co) && !lua_gethook(co)) lua_settop(L, 1);
+    if (is_spare(lua_tothread(L, 1))) lua_settop(L, 1);
     else lua_newthread(L);
     return 1;
 }
@@ -513,6 +522,7 @@ void budget_add_functions(lua_State *L) {
     static const luaL_Reg functions[] = {{"resume", l_resume},
                                          {"run", l_run},
                                          {"thread", l_thread},
+                                         {"is_spare", l_is_spare},
                                          {"wrap", l_wrap},
                                          {"close", l_close},
                                          {"budget_enter", l_enter},

@@ -354,6 +354,13 @@ struct plan_spec lx_checkplan(lua_State *L, int index) {
     return plan;
 }
 
+/* The name on top as one of the plan's channels. */
+static bool read_name(lua_State *L, struct sub_spec *sub) {
+    if (lua_type(L, -1) != LUA_TSTRING) return false;
+    *sub = (struct sub_spec){.channel = lx_checkslice(L, -1), .rewind = REWIND_DEFAULT};
+    return !pattern_check_channel(sub->channel);
+}
+
 /* The list on top, of names of channels alone. Returns how many. */
 static uint32_t read_names(lua_State *L, struct sub_spec *subs) {
     int list = lua_gettop(L);
@@ -361,10 +368,7 @@ static uint32_t read_names(lua_State *L, struct sub_spec *subs) {
     if (n > PLAN_USUAL_MAX) return 0;
     for (lua_pushnil(L); lua_next(L, list); lua_pop(L, 1)) {
         lua_Integer i = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-        if (i < 1 || i > (lua_Integer)n || lua_type(L, -1) != LUA_TSTRING) return 0;
-        struct slice name = lx_checkslice(L, -1);
-        if (pattern_check_channel(name)) return 0;
-        subs[i - 1] = (struct sub_spec){.channel = name, .rewind = REWIND_DEFAULT};
+        if (i < 1 || i > (lua_Integer)n || !read_name(L, &subs[i - 1])) return 0;
         found++;
     }
     return found == n ? (uint32_t)n : 0;
@@ -384,16 +388,23 @@ static bool read_usual(lua_State *L, struct usual_plan *out) {
     return slice_eq_lit(name, "heartbeat") && seconds >= 1 && seconds <= 3600;
 }
 
+static bool read_plan(lua_State *L, int index, struct usual_plan *out) {
+    if (lua_type(L, index) == LUA_TSTRING) {
+        lua_pushvalue(L, index);
+        out->spec.n = read_name(L, &out->subs[0]);
+        return true;
+    }
+    if (!lua_istable(L, index) || luaL_getmetafield(L, index, "__index") != LUA_TNIL)
+        return false;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
+        if (!read_usual(L, out)) return false;
+    return true;
+}
+
 bool lx_testplan(lua_State *L, int index, struct usual_plan *out) {
     int top = lua_gettop(L);
-    bool good =
-        lua_istable(L, index) && luaL_getmetafield(L, index, "__index") == LUA_TNIL;
     out->spec = (struct plan_spec){.subs = out->subs, .options = {.heartbeat = -1}};
-    if (good) lua_pushnil(L);
-    while (good && lua_next(L, index)) {
-        good = read_usual(L, out);
-        if (good) lua_pop(L, 1);
-    }
+    bool good = read_plan(L, index, out);
     lua_settop(L, top);
     return good && out->spec.n > 0;
 }

@@ -13,6 +13,7 @@ struct lx_server *lx_newserver(lua_State *L) {
     *s = (struct lx_server){.type = TYPE,
                             .on_event = LUA_NOREF,
                             .on_answer = LUA_NOREF,
+                            .on_stream = LUA_NOREF,
                             .waiting = LUA_NOREF,
                             .mark = LUA_NOREF,
                             .on_lab = LUA_NOREF};

@@ -19,7 +19,8 @@ struct lx_server {
     struct server *server; /* NULL: closed */
     lua_State *L;          /* the thread that runs it, or the main one */
     int on_event;          /* registry reference of the one callback */
-    int on_answer;         /* ... and of the one for answers; LUA_REFNIL: none */
+    int on_answer;         /* ... of the one for answers; LUA_REFNIL: none */
+    int on_stream;         /* ... and of the one for usual streams */
     int waiting, mark;     /* ... of who waits for one, and of what they yield */
     struct http_out *http; /* NULL until the first request to another server */
     struct sql *sql;       /* NULL until the first database file of another program */

@@ -138,23 +138,35 @@ static int l_accept(lua_State *L) {
     return 2;
 }
 
-/* server:open(req, given[, heartbeat]) -> client id | false, message, code[, limit] | nothing: a stream
- * of nobody in particular, with what its plan function returned and the heartbeat of its route, in
- * one step; nothing is done when that is not a usual plan. */
+static bool has_field(lua_State *L, int table, const char *name) {
+    lua_pushstring(L, name);
+    bool has = lua_rawget(L, table) != LUA_TNIL;
+    lua_pop(L, 1);
+    return has;
+}
+
+/* Whether the app has found out who asks, or has read the query. */
+static bool is_looked_at(lua_State *L, int request) {
+    return lua_istable(L, request) &&
+           (has_field(L, request, "user") || has_field(L, request, "query"));
+}
+
+/* server:open(req, given[, heartbeat[, request]]) -> true | false, message, code[, limit] | nothing: a
+ * stream of nobody in particular, with what its plan function returned and the heartbeat of its
+ * route, in one step; nothing is done when that is not a usual plan, or when the table 'request'
+ * has got a user or a query. */
 static int l_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
     struct usual_plan usual;
-    if (!lx_testplan(L, 3, &usual)) return 0;
+    if (is_looked_at(L, 5) || !lx_testplan(L, 3, &usual)) return 0;
     double *heartbeat = &usual.spec.options.heartbeat;
     if (*heartbeat < 0) *heartbeat = luaL_optnumber(L, 4, -1);
     struct client *c;
     int err = r ? accept_plan(s, r, &usual.spec, (struct accept_as){0}, &c) : E_CLOSED;
-    if (err < 0) {
-        lua_pushboolean(L, false);
-        return 1 + push_refusal(L, err, r);
-    }
-    push_id(L, c);
+    lua_pushboolean(L, err >= 0);
+    if (err < 0) return 1 + push_refusal(L, err, r);
+    client_unref(c);
     return 1;
 }
 

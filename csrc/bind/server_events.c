@@ -142,16 +142,24 @@ static const char *kind_of(const struct route *route) {
     return route->kind == ROUTE_STREAM ? "stream" : "request";
 }
 
+/* A stream that is asked for with nothing else. */
+static bool is_usual(const struct request *r) {
+    return r->route->kind == ROUTE_STREAM && r->query.n == 0 && r->body.n == 0 &&
+           !r->held && !request_in_pieces(r) && slice_eq_lit(r->method, "GET");
+}
+
 static void on_request(void *context, struct request *r) {
     struct lx_server *s = context;
     lua_State *L = s->L;
-    if (!begin(s, kind_of(r->route))) return;
-    lua_pushcfunction(L, call_for_request); /* protected: it allocates */
-    lua_insert(L, -3);                      /* before the function and the kind */
+    bool direct = is_usual(r) && begin_call(s, s->on_stream);
+    if (!direct && !begin(s, kind_of(r->route))) return;
+    int first = direct ? -2 : -3; /* the function, and the kind behind it */
+    lua_pushcfunction(L, call_for_request);
+    lua_insert(L, first); /* protected: it allocates */
     lua_pushinteger(L, (lua_Integer)r->id);
     lua_pushinteger(L, r->route->id);
     lua_pushlightuserdata(L, r);
-    call_with(s, 5);
+    call_with(s, direct ? 4 : 5);
 }
 
 static void on_cancel(void *context, uint64_t id) {

@@ -130,7 +130,8 @@ static int l_close(lua_State *L) {
     struct server *server = s->server;
     if (server) lx_redis_close_all(s);
     s->server = NULL;
-    int *references[] = {&s->on_event, &s->on_answer, &s->waiting, &s->mark};
+    int *references[] = {&s->on_event, &s->on_answer, &s->on_stream, &s->waiting,
+                         &s->mark};
     for (size_t i = 0; i < sizeof references / sizeof *references; i++) {
         luaL_unref(L, LUA_REGISTRYINDEX, *references[i]);
         *references[i] = LUA_NOREF;
@@ -156,14 +157,16 @@ static void put_callback(lua_State *L, int *reference) {
     luaL_unref(L, LUA_REGISTRYINDEX, before);
 }
 
-/* server:on(fn[, on_answer, waiting, mark]): the one function that is called with what
- * happens; and the one for answers to tickets, which are frequent: a coroutine that waits for
- * one stands in 'waiting' and has yielded the mark */
+/* server:on(fn[, on_answer, waiting, mark, on_stream]): the one function that is called with
+ * what happens; and those for what is frequent: answers to tickets (a coroutine that waits for
+ * one stands in 'waiting' and has yielded the mark), and streams that are asked for by a GET
+ * without a query, the request's id, its route's, and a table */
 static int l_on(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_settop(L, 5);
-    put_callback(L, &s->mark); /* of nil it is LUA_REFNIL */
+    lua_settop(L, 6);
+    put_callback(L, &s->on_stream); /* of nil it is LUA_REFNIL */
+    put_callback(L, &s->mark);
     put_callback(L, &s->waiting);
     put_callback(L, &s->on_answer);
     put_callback(L, &s->on_event);

@@ -61,11 +61,21 @@ function Recorder:accept(request, plan, user, ...)
   return table.unpack(results, 1, results.n)
 end
 
-function Recorder:open(request, given, heartbeat)
-  local results = table.pack(self.real:open(request, given, heartbeat))
+-- The client that has no stream here yet.
+local function newcomer(self)
+  for _, id in ipairs(self.real:clients()) do
+    if not rawget(self.streams, id) then return id end
+  end
+end
+
+function Recorder:open(request, given, heartbeat, ...)
+  for _, id in ipairs(self.real:clients()) do assert(self.streams[id]) end
+  local results = table.pack(self.real:open(request, given, heartbeat, ...))
   if results[1] then
-    local plan = { channels = given.channels, heartbeat = given.heartbeat or heartbeat }
-    rawset(self.streams, results[1], stream_of(self, results[1], plan))
+    local whole = type(given) == "table" and given or { channels = { given } }
+    local id = newcomer(self)
+    rawset(self.streams, id, stream_of(self, id,
+      { channels = whole.channels, heartbeat = whole.heartbeat or heartbeat }))
   end
   return table.unpack(results, 1, results.n)
 end
@@ -94,13 +104,13 @@ function Recorder:respond(request, status, headers, body)
   return self.real:respond(request, status, headers, body)
 end
 
-function Recorder:on(fn)
+function Recorder:on(fn, _, _, _, on_stream)
   function self.fn(kind, id, ...)
     local answer = fn(kind, id, ...)
     if kind == "close" then self.streams[id] = nil end
     return answer
   end
-  self.real:on(self.fn)
+  self.real:on(self.fn, nil, nil, nil, on_stream)
 end
 
 for _, name in ipairs({ "subscribe", "unsubscribe", "set", "stop", "drain" }) do

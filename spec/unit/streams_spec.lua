@@ -70,7 +70,8 @@ describe("a plan", function()
     assert.same({ "x" }, opened(t, "/p/deep").channels)
   end)
 
-  it("of a function runs in a coroutine that others have used, unless somebody knows it", function()
+  -- With a guard there is a session.
+  local function reuses(guard, kept)
     package.preload.spec_host = function() -- a rock: the app's environment does not reach it
       local by_coroutine = setmetatable({}, { __mode = "k" })
       return { put = function(value)
@@ -96,29 +97,37 @@ describe("a plan", function()
         return before or "none"
       end)
       app:stream("/breaks", function() error("broken") end)
+      app:stream("/makes", function() coroutine.wrap(function() coroutine.yield() end)() return "made" end)
       app:stream("/waits", function() sluice.sleep(1) return "late" end)
-      app:stream("/hooks", function() debug.sethook(function() end, "c") return "hooked" end)]])
+      app:stream("/hooks", function() debug.sethook(function() end, "c") return "hooked" end)
+    ]] .. guard)
     local scheduler = t.runtime.scheduler
     assert.same({ "plain" }, opened(t, "/plain").channels)
-    local spare = scheduler.spare
+    local spare = scheduler[kept]
     assert.same({ "plain" }, opened(t, "/plain").channels)
-    assert.is_true(spare ~= nil and spare == scheduler.spare)
+    assert.is_true(spare ~= nil and spare == scheduler[kept])
     for _ = 1, 3 do
       assert.same({ "fresh" }, opened(t, "/knows").channels)
-      assert.is_nil(scheduler.spare)
+      assert.is_nil(scheduler[kept])
       assert.same({ "none" }, opened(t, "/host").channels)
-      assert.is_nil(scheduler.spare)
+      assert.is_nil(scheduler[kept])
       t:connect("/breaks")
       assert.same({ "plain" }, opened(t, "/plain").channels)
     end
+    opened(t, "/makes")
     opened(t, "/hooks")
-    local hooked = scheduler.spare
+    local hooked = scheduler[kept]
     assert.same({ "plain" }, opened(t, "/plain").channels)
-    assert.is_true(scheduler.spare ~= hooked)
+    assert.is_true(scheduler[kept] ~= hooked)
     local one, two = t:request("GET", "/waits"), t:request("GET", "/waits")
     t:advance(2)
     for _, id in ipairs({ one, two }) do assert.truthy(t:answer(id).client) end
     assert.equal(0, scheduler.count)
+  end
+
+  it("of a function runs in a coroutine that others have used, unless somebody knows it", function()
+    reuses("", "spare_plan")
+    reuses("app:guard('/**', function() return true end)", "spare")
   end)
 
   it("that is opened at once, or refused then, tells its guards the status of its answer", function()

@@ -174,7 +174,7 @@ end
 -- @treturn string|nil code
 function hooks.refusal(runtime, channel)
   local fiber = runtime.scheduler.current
-  if fiber and fiber.depth >= hooks.DEPTH_MAX then
+  if fiber and (fiber.depth or 0) >= hooks.DEPTH_MAX then
     return ("a publish hook publishes to its own channel (%d levels)"):format(hooks.DEPTH_MAX),
       "ELOOP"
   end

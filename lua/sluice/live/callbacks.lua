@@ -11,6 +11,7 @@ local streams = require("sluice.requests.streams")
 local callbacks = {}
 
 local STOP_SECONDS = 1 -- how long stop hooks may run, and after the last stream those of clients
+local ANSWERS = { request = true, stream = true, plan = true } -- kinds of coroutines
 
 local function wake_writers(self, id, answer)
   local list = self.writable[id]
@@ -190,9 +191,7 @@ function callbacks.stopping(self)
   -- the drain begins when the stop hooks have published their last events
   hooks.fire_then(self, "stop", function() self.server:drain() end, "exit")
   self.scheduler:at(core.now() + STOP_SECONDS, function()
-    self.scheduler:cancel_all(function(fiber)
-      return fiber.kind ~= "request" and fiber.kind ~= "stream"
-    end)
+    self.scheduler:cancel_all(function(fiber) return not ANSWERS[fiber.kind] end)
   end)
 end
 

@@ -6,6 +6,7 @@ local callbacks = require("sluice.live.callbacks")
 local collector = require("sluice.live.collector")
 local console = require("sluice.console.console")
 local core = require("sluice.core")
+local direct = require("sluice.requests.direct")
 local explainer = require("sluice.explain.explainer")
 local failure = require("sluice.base.failure")
 local handover = require("sluice.live.handover")
@@ -56,7 +57,8 @@ function runtime.new(server)
   self.leases = leases.new(self)
   self.leadership = leadership.new(self)
   server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end,
-    self.stored:answerer(function() self:turn() end), self.stored.waiting, self.scheduler.WAIT)
+    self.stored:answerer(function() self:turn() end), self.stored.waiting, self.scheduler.WAIT,
+    function(id, route_id, raw) self:open(id, route_id, raw) end)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   self.bodies = {} -- of requests whose body comes in pieces, by id
   self.questions = {} -- coroutines that wait for sluice.sqlite, by ticket
@@ -210,6 +212,15 @@ function Runtime:dispatch(kind, a, b, c, d, e, f)
   local answer = act and act(self, a, b, c, d, e, f)
   if self.scheduler.stirred or collector.is_over then self:turn() end
   return answer
+end
+
+--- What the core's loop calls with a request for a stream that asks for nothing else.
+function Runtime:open(id, route_id, raw)
+  process.runtime = self
+  if not direct.request(self, id, route_id, raw) then
+    return self:dispatch("stream", id, route_id, raw)
+  end
+  if self.scheduler.stirred or collector.is_over then self:turn() end
 end
 
 --- Stop the server because the app says so, and end with an exit code. Does not return to a

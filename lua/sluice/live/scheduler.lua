@@ -1,15 +1,15 @@
 --- Coroutines of the app: start, sleep, wait, cancel.
 --
 -- A fiber is one coroutine together with the generation it belongs to and its kind
--- (request, stream, timer, task, service, hook, spawn). Fibers run on the app thread, one
+-- (request, stream, plan, timer, task, service, hook, spawn). Fibers run on the app thread, one
 -- at a time, from a callback of the core until they wait; nothing starts inside another
 -- fiber but through the queue, so that depth never grows. In memory: the live fibers, and
 -- one heap of everything that waits for a time.
 local budget = require("sluice.base.budget")
-local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local failure = require("sluice.base.failure")
 local heap = require("sluice.base.heap")
+local waiting = require("sluice.live.waiting")
 
 local scheduler = {}
 
@@ -20,8 +20,10 @@ Scheduler.__name = "sluice.Scheduler"
 
 local status = coroutine.status
 
-local WAIT = {} -- what a fiber yields; anything else was yielded by mistake
-Scheduler.WAIT = WAIT
+local IS_PLAN = { stream = true, plan = true } -- kinds that run plan functions
+local WAIT = waiting.WAIT
+for name, value in pairs(waiting) do Scheduler[name] = value end
+
 local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the next
 
 --- Make one.
@@ -29,13 +31,14 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 -- @tparam function report called with (fiber, failure) when a fiber died of an error
 -- Its field `idle` may be set: called with a generation that is no longer live when its last fiber
 -- has ended. `lease`: the lead that the next fiber needs (live/leadership.lua). `spare`: a
--- coroutine that has returned and may run the next fiber. `stirred` says that Scheduler:turn has
+-- coroutine that has returned and may run the next fiber; `spare_plan`: a fiber that ran plan
+-- functions, and may run the next. `stirred` says that Scheduler:turn has
 -- something to do: a fiber is queued, or times have changed.
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
   return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
-    made = 0, spare = nil, ready = {}, first = 1, last = 0, current = nil, closing = nil,
-    idle = nil, stirred = true }, Scheduler)
+    made = 0, spare = nil, spare_plan = nil, ready = {}, first = 1, last = 0, current = nil,
+    closing = nil, idle = nil, stirred = true }, Scheduler)
 end
 
 local function forget(self, fiber)
@@ -59,15 +62,20 @@ local function finish(self, fiber, ok, ...)
   forget(self, fiber)
   if not ok then
     budget.close_children(fiber)
-    self.report(fiber, ...)
+    if fiber.kind ~= "plan" then self.report(fiber, ...) end -- whose on_end answers, and reports
   end
   notify_end(self, fiber, ok, ...)
+end
+
+-- When memory ran out the message handler was not called.
+local function finish_failed(self, fiber, problem)
+  finish(self, fiber, false, failure.late(problem))
 end
 
 -- Whether the coroutine of a fiber that has returned may run another: that of a plan function, and
 -- nobody knows it.
 local function is_spare(fiber)
-  return fiber.kind == "stream" and not (fiber.is_known or fiber.session)
+  return IS_PLAN[fiber.kind] and not (fiber.is_known or fiber.session)
 end
 
 local function settle(self, fiber, outer, alive, first, ...)
@@ -82,10 +90,11 @@ local function settle(self, fiber, outer, alive, first, ...)
   end
   if not alive then
     budget.close(fiber.co, fiber.name)
-    return finish(self, fiber, false, failure.late(first))
+    return finish_failed(self, fiber, first)
   end
-  if first == true and is_spare(fiber) then self.spare = fiber.co end
-  finish(self, fiber, first, ...)
+  if not first then return finish_failed(self, fiber, ...) end
+  if is_spare(fiber) then self.spare = fiber.co end
+  finish(self, fiber, true, ...)
 end
 
 local function run(self, fiber, ...)
@@ -94,15 +103,22 @@ local function run(self, fiber, ...)
   return settle(self, fiber, outer, core.run(fiber.name, fiber.co, ...))
 end
 
-local function make(self, generation, kind, name, on_end)
-  local outer, made, lease = self.current, self.made, self.lease
-  local fiber = { co = core.thread(self.spare), generation = generation, kind = kind, name = name,
-    on_end = on_end, depth = 0, number = made, trace = outer and outer.trace, ended = false }
-  if outer and kind == "spawn" then lease = lease or outer.lease end
-  if lease then fiber.lease, self.lease = lease, nil end
-  self.spare, self.made, self.fibers[fiber] = nil, made + 1, true
+-- From now on it is one of those that live.
+local function enroll(self, fiber)
+  local generation, made = fiber.generation, self.made
+  fiber.number, self.made, self.fibers[fiber] = made, made + 1, true
   self.count = self.count + 1
   generation.running = (generation.running or 0) + 1
+end
+
+local function make(self, generation, kind, name, on_end)
+  local outer, lease = self.current, self.lease
+  local fiber = { co = core.thread(self.spare), generation = generation, kind = kind, name = name,
+    on_end = on_end, trace = outer and outer.trace }
+  if outer and kind == "spawn" then lease = lease or outer.lease end
+  if lease then fiber.lease, self.lease = lease, nil end
+  self.spare = nil
+  enroll(self, fiber)
   return fiber
 end
 
@@ -116,15 +132,38 @@ end
 function Scheduler:start(generation, kind, name, on_end, fn, ...)
   local fiber, outer = make(self, generation, kind, name, on_end), self.current
   self.current = fiber
-  settle(self, fiber, outer, core.run(name, fiber.co, failure.try, fn, ...))
+  settle(self, fiber, outer, core.run(name, fiber.co, xpcall, fn, failure.catch, ...))
   return fiber
+end
+
+--- A fiber for plan functions, few of which need to be one: it runs one after the other, and is
+-- counted among those that live when Scheduler:adopt says so.
+-- @treturn table its owner sets generation, name and trace, and makes it the current one
+function Scheduler.plan_fiber()
+  return { co = core.thread(), generation = nil, kind = "plan", name = nil, trace = nil }
+end
+
+--- Such a fiber has returned without waiting: it runs the next function, when nobody knows it.
+function Scheduler:keep_plan(fiber)
+  if fiber.is_known or fiber.children or fiber.cancelled then return end
+  fiber.generation, self.spare_plan = nil, fiber
+end
+
+--- Such a fiber has run, and is one like all others from now on.
+-- @tparam table fiber
+-- @tparam function on_end as that of Scheduler:start; it reports a failure itself
+-- @param ... what core.run returned
+function Scheduler:adopt(fiber, on_end, ...)
+  fiber.on_end = on_end
+  enroll(self, fiber)
+  return settle(self, fiber, nil, ...)
 end
 
 --- Start a fiber when the current one waits or ends.
 function Scheduler:queue(generation, kind, name, on_end, fn, ...)
   local fiber = make(self, generation, kind, name, on_end)
   self.last, self.stirred = self.last + 1, true
-  self.ready[self.last] = table.pack(fiber, failure.try, fn, ...)
+  self.ready[self.last] = table.pack(fiber, xpcall, fn, failure.catch, ...)
   return fiber
 end
 
@@ -149,7 +188,7 @@ function Scheduler:cancel(fiber, problem)
   budget.close_children(fiber)
   local ok, trouble = budget.close(fiber.co, fiber.name)
   self.closing = outer
-  if problem then self.report(fiber, problem) end
+  if problem and fiber.kind ~= "plan" then self.report(fiber, problem) end
   if not ok then self.report(fiber, failure.late(trouble)) end
   notify_end(self, fiber, not problem and nil, problem)
 end
@@ -158,80 +197,6 @@ end
 function Scheduler:token()
   local fiber = self.closing or self.current
   return fiber and fiber.lease
-end
-
--- Why the caller cannot wait, or nil.
-local function obstacle(self, what)
-  local fiber = self.current
-  if self.closing then return ("%s cannot wait while a coroutine is closed"):format(what) end
-  if not fiber then
-    return ("%s works in handlers, tasks, hooks, timers and services only"):format(what)
-  end
-  if fiber.no_wait then return ("%s cannot wait in %s"):format(what, fiber.no_wait) end
-  if budget.running() ~= fiber.co then
-    return what .. " inside a coroutine of your own would return to its resume: call it outside, "
-      .. "or use app:spawn()"
-  end
-  if not coroutine.isyieldable() then
-    local name = caller.c_function() or "a C function"
-    return ("%s inside %s cannot wait: collect first, then wait"):format(what, name)
-  end
-end
-
---- Wait until resume is called; returns the arguments of resume.
--- @tparam string what for the message when waiting is impossible
-function Scheduler:wait(what)
-  local problem = obstacle(self, what)
-  if problem then caller.raise("%s", problem) end
-  return coroutine.yield(WAIT)
-end
-
---- The same when nothing stands in the way: Scheduler:obstacle was asked.
-function Scheduler.park()
-  return coroutine.yield(WAIT)
-end
-
---- Why the running code cannot wait, or nil.
--- @tparam string what for the message
--- @treturn string|nil
-Scheduler.obstacle = obstacle
-
---- Whether the running code may wait.
-function Scheduler:can_wait()
-  return obstacle(self, "") == nil
-end
-
---- Let some seconds pass.
-function Scheduler:sleep(seconds, what)
-  local problem = obstacle(self, what or "sluice.sleep()")
-  if problem then caller.raise("%s", problem) end
-  local fiber = self.current
-  fiber.wake = self:at(self.now() + seconds, function()
-    fiber.wake = nil
-    self:resume(fiber)
-  end)
-  self:wait(what or "sluice.sleep()")
-end
-
---- Wait for another fiber's end, at most some seconds.
-function Scheduler:join(other, seconds)
-  local fiber = self.current
-  if other.ended or not self:can_wait() then return other.ended == true end
-  local before, done = other.on_end, false
-  local entry
-  local function go_on()
-    if done then return end
-    done = true
-    self:drop(entry)
-    self:resume(fiber)
-  end
-  other.on_end = function(...)
-    if before then before(...) end
-    self:at(self.now(), go_on)
-  end
-  entry = self:at(self.now() + seconds, go_on)
-  self:wait("sluice")
-  return other.ended == true
 end
 
 --- Call a function at a time of the monotonic clock.

@@ -60,6 +60,13 @@ function acceptance.refuse_open(session, message, code)
   return acceptance.refuse(session, answers.read(session.route.name, nil, message, code))
 end
 
+--- The core does not open it in one step.
+-- @treturn integer the status
+function acceptance.refuse_at_once(session, message, code, limit)
+  note_limit(session, limit)
+  return acceptance.refuse_open(session, message, code)
+end
+
 -- Whether what its plan function returns is all that is to be known: of a stream of nobody in
 -- particular, which asks for nothing, of channels that all may read.
 local function is_plain(session)
@@ -77,8 +84,7 @@ function acceptance.open_at_once(session, given)
   local opened, message, code, limit = session.runtime.server:open(session.id, given,
     route.heartbeat)
   if opened == nil then return nil end
-  note_limit(session, limit)
-  return opened and 200 or acceptance.refuse_open(session, message, code)
+  return opened and 200 or acceptance.refuse_at_once(session, message, code, limit)
 end
 
 return acceptance

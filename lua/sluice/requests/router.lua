@@ -27,11 +27,7 @@ local function guard_surplus(asked, got)
     :format(asked.n, asked.where, type(got)), 0)
 end
 
---- The guards that may apply to a route: the app's, then its own. Found once per route.
--- @tparam sluice.Generation generation
--- @tparam table route
--- @treturn {table,...} { fn, n, where, pattern }; `pattern`: only paths that match it are guarded
-function router.guards_of(generation, route)
+local function find_guards(generation, route)
   local list = {}
   for _, guards in ipairs(generation.guards) do
     if patterns.may_overlap(guards.pattern, route.pattern) then
@@ -43,6 +39,16 @@ function router.guards_of(generation, route)
   end
   for n, fn in ipairs(route.guards) do list[#list + 1] = { fn = fn, n = n, where = route.where } end
   return list
+end
+
+--- The guards that may apply to a route: the app's, then its own.
+-- @tparam sluice.Generation generation
+-- @tparam table route
+-- @treturn {table,...} { fn, n, where, pattern }; `pattern`: only paths that match it are guarded
+function router.guards_of(generation, route)
+  local guards = route.all_guards or find_guards(generation, route)
+  route.all_guards = guards
+  return guards
 end
 
 -- The path as guards see it. "/files//secret" names the same file as "/files/secret", so a guard
@@ -67,8 +73,7 @@ end
 -- @return nil when all agreed, else the refusal: status, body, headers, and which guard it was; nil
 --   instead of that when the user is over a limit
 function router.guard(generation, route, req, after)
-  local guards = route.all_guards or router.guards_of(generation, route)
-  route.all_guards = guards
+  local guards = router.guards_of(generation, route)
   if #guards == 0 and rawget(req, "user") == nil then return nil end -- nobody to ask
   local look, path = generation.runtime.after_guard, nil
   for _, asked in ipairs(guards) do

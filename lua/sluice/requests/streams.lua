@@ -52,6 +52,13 @@ local function open_early(session, client)
   return id
 end
 
+-- What the plan function returned or raised when it was called alone.
+local function result_of(session)
+  local result = session.result
+  if not result[1] then error(result[2], 0) end
+  return table.unpack(result, 2, result.n)
+end
+
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
@@ -61,7 +68,9 @@ local function run_plan(session)
     client = stream_handle.pending(session, open_early)
     session.client = client
   end
-  local first, second, third = route.plan(req, client)
+  local first, second, third
+  if session.result then first, second, third = result_of(session)
+  else first, second, third = route.plan(req, client) end
   local status = second == nil and acceptance.open_at_once(session, first)
   if status then return ANSWERED, status end
   local usual = plan.usual(first, req)
@@ -221,14 +230,41 @@ local function start(session)
   if id and not fiber.ended then runtime.opening[id], session.fiber = fiber, fiber end
 end
 
+local function new_session(runtime, generation, route, id, req)
+  return { runtime = runtime, generation = generation, route = route, id = id,
+    trace = rawget(req, "traceparent"), polls = rawget(req, "_names_client"), req = req,
+    after = {} }
+end
+
+--- The core does not open a stream with what its plan function returned.
+function streams.refuse(runtime, generation, route, id, req, message, code, limit)
+  acceptance.refuse_at_once(new_session(runtime, generation, route, id, req), message, code, limit)
+end
+
+--- Serve a stream with what its plan function returned, or raised, in a coroutine of its own
+-- (requests/direct.lua).
+-- @tparam sluice.Runtime runtime
+-- @tparam sluice.Generation generation
+-- @tparam table route
+-- @tparam integer id the request
+-- @tparam sluice.Request req
+-- @tparam {n=integer,...} result true and what it returned; false and a failure; or nothing: it was
+--   cancelled
+-- @tparam table|nil fiber the coroutine, when it has waited
+function streams.go_on(runtime, generation, route, id, req, result, fiber)
+  local session = new_session(runtime, generation, route, id, req)
+  session.result, session.fiber = result, fiber
+  if result[1] == nil then return on_end(session) end
+  start(session)
+end
+
 --- The core's "stream".
 -- @tparam sluice.Runtime runtime
 -- @tparam integer id the request
 -- @tparam table route
 -- @tparam table raw
 function streams.request(runtime, id, route, raw)
-  start({ runtime = runtime, generation = runtime.generation, route = route, id = id,
-    trace = raw.traceparent, polls = raw._names_client, req = request.new(raw), after = {} })
+  start(new_session(runtime, runtime.generation, route, id, request.new(raw)))
 end
 
 --- Run the plan of an open stream again, with the code of the current generation.
