@@ -99,6 +99,56 @@ describe("a plan function that is called alone", function()
     assert(t:connect("/s"))
   end)
 
+  it("that could not wait for a client to read is not woken when that reads", function()
+    local t = rehearsal.load([[
+      local sluice = require("sluice")
+      local app = sluice.app()
+      local reader
+      app:on("connect", function(c) if c.path == "/slow" then reader = c end end)
+      app:stream("/slow", "slow")
+      app:stream("/full", function()
+        local function send() reader:send("e", ("y"):rep(4000)) end
+        local sent, message
+        repeat sent, message = pcall(function() ("x"):gsub("x", send) end) until not sent
+        return message:find("inside string.gsub cannot wait") and "x" or error(message)
+      end)
+      app:stream("/waits", function() sluice.sleep(1) return "x" end)
+      app:post("/send", function() reader:send("late", {}) return "sent" end)
+      return app]])
+    local slow = t.streams[t:connect("/slow")]
+    slow.pump = function() return false end
+    local full = t:connect("/full")
+    if not full then error(table.concat(rehearsal.logged("error"), "\n")) end
+    local post = t:request("POST", "/send")
+    t:advance(1)
+    slow.pump = nil
+    t:advance(2)
+    assert.equal("sent", t:answer(post).body)
+    local waits = t:request("GET", "/waits")
+    t:advance(2)
+    assert.truthy(t:answer(waits).client)
+    assert.same({ 0, {} }, { t.runtime.scheduler.count, t.runtime.opening })
+    assert.same({}, rehearsal.logged("error"))
+  end)
+
+  it("closes what its function has left when that failed, or returned what is no plan", function()
+    local LEFT = [[
+      local co = coroutine.wrap(function()
+        local c <close> = setmetatable({}, { __close = function()
+          app:publish("x", "closed", { trace = sluice.traceparent() or "none" })
+        end })
+        coroutine.yield()
+      end)
+      co()
+    ]]
+    for _, ends in ipairs { 'error("broken")', "return 7.5", 'return { "x" }', 'return "x"' } do
+      local alone = seen("", LEFT .. ends)
+      rehearsal.stop()
+      assert.same(seen("function() return true end,", LEFT .. ends), alone)
+      assert.equal(ends == 'return "x"' and 0 or 1, alone.published)
+    end
+  end)
+
   it("is ended when its client goes while it waits", function()
     local t = rehearsal.load([[
       local sluice = require("sluice")

@@ -2,6 +2,7 @@
 -- generation. Names and plain data live here and outlive generations.
 -- In memory: per stream one small table, only when there is a user or meta;
 -- states, stores, pending tasks and idempotency keys.
+local caller = require("sluice.base.caller")
 local callbacks = require("sluice.live.callbacks")
 local collector = require("sluice.live.collector")
 local console = require("sluice.console.console")
@@ -186,11 +187,13 @@ end
 --- Wait until a client's private buffer has room.
 -- @treturn boolean false when the client has gone, or waiting is impossible here
 function Runtime:wait_writable(id)
+  local problem = self.scheduler:obstacle("client:send()") -- who cannot wait is not listed
+  if problem then caller.raise("%s", problem) end
   if not self.server:want_close(id) then return false end
   local list = self.writable[id] or {}
   self.writable[id] = list
   list[#list + 1] = self.scheduler.current
-  return self.scheduler:wait("client:send()") == true
+  return self.scheduler.park() == true
 end
 
 --- Start what is queued and have the core call again when the next timer is due.

@@ -60,9 +60,9 @@ end
 
 local function finish(self, fiber, ok, ...)
   forget(self, fiber)
-  if not ok then
+  if not ok and fiber.kind ~= "plan" then -- what becomes of that one its on_end decides
     budget.close_children(fiber)
-    if fiber.kind ~= "plan" then self.report(fiber, ...) end -- whose on_end answers, and reports
+    self.report(fiber, ...)
   end
   notify_end(self, fiber, ok, ...)
 end
@@ -136,11 +136,24 @@ function Scheduler:start(generation, kind, name, on_end, fn, ...)
   return fiber
 end
 
---- A fiber for plan functions, few of which need to be one: it runs one after the other, and is
--- counted among those that live when Scheduler:adopt says so.
--- @treturn table its owner sets generation, name and trace, and makes it the current one
-function Scheduler.plan_fiber()
-  return { co = core.thread(), generation = nil, kind = "plan", name = nil, trace = nil }
+local function ran(self, fiber, ...)
+  self.current = nil
+  return fiber, ...
+end
+
+--- Run a plan function as a fiber that few need: the next one gets it (Scheduler:keep_plan), and it
+-- is counted among those that live when Scheduler:adopt says so. Between fibers only.
+-- @tparam sluice.Generation generation
+-- @tparam string name for messages
+-- @tparam string|nil trace the traceparent of the request
+-- @tparam function fn
+-- @treturn table the fiber
+-- @return what core.run returned
+function Scheduler:run_plan(generation, name, trace, fn, ...)
+  local fiber = self.spare_plan or { co = core.thread(), kind = "plan" }
+  fiber.generation, fiber.name, fiber.trace = generation, name, trace
+  self.spare_plan, self.current = nil, fiber
+  return ran(self, fiber, core.run(name, fiber.co, xpcall, fn, failure.catch, ...))
 end
 
 --- Such a fiber has returned without waiting: it runs the next function, when nobody knows it.
@@ -169,7 +182,7 @@ end
 
 --- Go on with a fiber that waits.
 function Scheduler:resume(fiber, ...)
-  if fiber.ended then return end
+  if not self.fibers[fiber] then return end
   local outer = self.current
   self.current = fiber
   return settle(self, fiber, outer, core.run(fiber.name, fiber.co, ...))
@@ -180,8 +193,8 @@ end
 -- @tparam table fiber
 -- @tparam[opt] sluice.Failure problem why, when that is an error
 function Scheduler:cancel(fiber, problem)
-  if fiber.ended then return end
   if fiber == self.current then fiber.cancelled = true return end
+  if not self.fibers[fiber] then return end
   forget(self, fiber)
   local outer = self.closing
   self.closing = fiber

@@ -3,14 +3,13 @@
 -- request that asks for nothing but the stream; a function that waits, fails or returns more than
 -- channels is served by requests/streams.lua. Keeps nothing in memory.
 local core = require("sluice.core")
-local failure = require("sluice.base.failure")
 local request = require("sluice.requests.request")
 local router = require("sluice.requests.router")
 local streams = require("sluice.requests.streams")
 
 local direct = {}
 
-local run, is_spare, catch = core.run, core.is_spare, failure.catch
+local is_spare = core.is_spare
 
 --- The routes whose streams may be opened so.
 -- @tparam sluice.Generation generation
@@ -36,7 +35,7 @@ end
 local function go_on(runtime, route, id, req, fiber, ...)
   local waits, generation = false, fiber.generation
   local function ended(...)
-    streams.go_on(runtime, generation, route, id, req, table.pack(...), waits and fiber or nil)
+    streams.go_on(runtime, generation, route, id, req, table.pack(...), fiber, waits)
   end
   runtime.scheduler:adopt(fiber, ended, ...)
   waits = not fiber.ended
@@ -45,7 +44,6 @@ end
 
 local function settle(runtime, route, id, req, fiber, alive, ok, first, ...)
   local scheduler, opened, message, code, limit = runtime.scheduler, nil, nil, nil, nil
-  scheduler.current = nil
   if ok == true and is_spare(fiber.co) then
     opened, message, code, limit = runtime.server:open(id, first, route.heartbeat, req)
     if opened then scheduler:keep_plan(fiber) end
@@ -63,26 +61,21 @@ local function plan_of(route, req)
   return first, second, third
 end
 
-local function call_plan(runtime, generation, route, id, req)
-  local scheduler = runtime.scheduler
-  local fiber = scheduler.spare_plan or scheduler.plan_fiber()
-  fiber.generation, fiber.name, fiber.trace = generation, route.title, rawget(req, "traceparent")
-  scheduler.spare_plan, scheduler.current = nil, fiber
-  settle(runtime, route, id, req, fiber, run(fiber.name, fiber.co, xpcall, plan_of, catch, route, req))
-end
-
 --- The core's "stream", of a request that asks for nothing else.
 -- @tparam sluice.Runtime runtime
 -- @tparam integer id the request
 -- @tparam integer route_id
 -- @tparam table raw
--- @treturn boolean false: its route is none of those, and nothing was done
+-- @treturn boolean false: it is none of those, and nothing was done
 function direct.request(runtime, id, route_id, raw)
   local generation = runtime.generation
   local route = generation.direct[route_id]
   if not route then return false end
   if runtime.identify then runtime.identify(raw) end
-  call_plan(runtime, generation, route, id, request.new(raw))
+  if raw.user ~= nil then return false end -- a test's
+  local req = request.new(raw)
+  settle(runtime, route, id, req, runtime.scheduler:run_plan(generation, route.title,
+    rawget(req, "traceparent"), plan_of, route, req))
   return true
 end
 

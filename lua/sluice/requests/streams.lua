@@ -109,7 +109,7 @@ end
 -- What guards decide before the plan: "answer", status, headers, text, or nil.
 local function admit(session)
   local route, req = session.route, session.req
-  if session.why then return nil end -- an open stream has passed the guards already
+  if session.why or session.result then return nil end -- it has passed the guards already
   local status, body, headers, by = router.guard(session.generation, route, req, session.after)
   if not status then return nil end
   session.why_not = by and { cause = "guard", guard = by.n, where = by.where }
@@ -195,7 +195,9 @@ end
 
 local function serve(session)
   local runtime = session.runtime
-  if session.trace then runtime.scheduler.current.trace = session.trace end
+  local fiber, ran = runtime.scheduler.current, session.ran
+  if session.trace then fiber.trace = session.trace end
+  if ran then fiber.children, fiber.held = ran.children, ran.held end
   if session.why then
     runtime.writers[session.client_id] = runtime.scheduler.current
     runtime.scheduler.current.session = session
@@ -250,10 +252,11 @@ end
 -- @tparam sluice.Request req
 -- @tparam {n=integer,...} result true and what it returned; false and a failure; or nothing: it was
 --   cancelled
--- @tparam table|nil fiber the coroutine, when it has waited
-function streams.go_on(runtime, generation, route, id, req, result, fiber)
+-- @tparam table fiber the coroutine: what it has made is closed with that of the session
+-- @tparam boolean waited
+function streams.go_on(runtime, generation, route, id, req, result, fiber, waited)
   local session = new_session(runtime, generation, route, id, req)
-  session.result, session.fiber = result, fiber
+  session.result, session.ran, session.fiber = result, fiber, waited and fiber or nil
   if result[1] == nil then return on_end(session) end
   start(session)
 end
