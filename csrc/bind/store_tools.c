@@ -224,7 +224,7 @@ static int l_backup(lua_State *L) {
 }
 
 /* core.store.export(folder, path or nil[, replace[, progress]]) -> how many rows were
- * damaged | nil, message, code */
+ * damaged, whether more may be missing | nil, message, code */
 static int l_export(lua_State *L) {
     struct store_place place = check_place(L);
     const char *path = luaL_optstring(L, 2, NULL);
@@ -233,7 +233,8 @@ static int l_export(lua_State *L) {
     int err = end(&w, store_export(&place, path, lua_toboolean(L, 3), &w.job));
     if (err < 0) return answer(L, &w, err);
     lua_pushinteger(L, (lua_Integer)w.job.damaged);
-    return 1;
+    lua_pushboolean(L, w.job.incomplete);
+    return 2;
 }
 
 /* core.store.import(folder, path or nil[, renew[, progress]]) -> true | nil, message, code */

@@ -9,6 +9,7 @@
 #include "store/sum.h"
 #include "store/why.h"
 
+#include <inttypes.h>
 #include <unistd.h>
 
 #define STEP_PAGES 256
@@ -70,12 +71,25 @@ static int copy_to(struct db *from, const char *path, struct store_job *job) {
     return err;
 }
 
+/* The copy has no lock that knows of them. */
+static int refuse_older(struct place *p, struct store_job *job) {
+    uint64_t missing = place_missing(p);
+    if (missing == 0) return 0;
+    job->why =
+        why_says("the last %" PRIu64 " commits are not in '%s', and a copy would not "
+                 "say so: look with verify; a server that starts tells its readers",
+                 missing, p->file);
+    return E_DAMAGED;
+}
+
 int store_backup(const struct store_place *where, const char *path, bool replace,
                  struct store_job *job) {
     struct place place;
     struct output out;
     int err = place_open(&place, where, job);
     if (err < 0) return err;
+    err = refuse_older(&place, job);
+    if (err < 0) return place_close(&place, job, err);
     err = output_open(&out, path, replace, &job->why);
     if (err == 0) err = copy_to(&place.db, out.part, job);
     err = place_close(&place, job, err);

@@ -149,7 +149,8 @@ static int take_numbers(struct store *s, struct store_start *out, const char **w
         *why = "the data folder holds another store: restart to use it";
         return E_INVAL;
     }
-    if (!out->is_new) lost_look(s, &found);
+    if (out->is_new) lost_look_new(s);
+    else lost_look(s, &found);
     if (found.last > INT64_MAX - 2 * STORE_STEP) {
         *why = "the store's numbers are used up";
         return E_FULL;

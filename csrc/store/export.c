@@ -31,6 +31,7 @@
 #define FLUSH_BYTES 65536
 
 struct export {
+    struct place *place;
     struct db *db;
     int fd;
     struct buf text;
@@ -90,12 +91,26 @@ static int put_head(struct export *e) {
     return err;
 }
 
+/* Commits are not in the file, or its structure is not whole. */
+static int look(struct export *e) {
+    int whole = place_is_whole(e->place, NULL, NULL);
+    e->job->incomplete = whole == 0 || whole == E_DAMAGED || place_missing(e->place) > 0;
+    return whole < 0 && whole != E_DAMAGED ? whole : 0;
+}
+
+/* What a reader of it did not get may have been in what is missing. */
+static bool may_miss(const struct export *e, const struct record *r) {
+    return e->job->incomplete && r->now.durable;
+}
+
 static int put_channels(struct export *e) {
     int err = 0;
     for (uint32_t i = 0; err == 0 && i < e->records.n; i++) {
         const struct record *r = e->records.all[i];
+        bool told_here = may_miss(e, r) && !record_has_events(r);
+        uint64_t floor = told_here ? ++e->head : r->now.floor;
         err = put(e, "channel", "siii", r->key, (int64_t)r->now.kind,
-                  (int64_t)r->now.durable, (int64_t)r->now.floor);
+                  (int64_t)r->now.durable, (int64_t)floor);
     }
     return err;
 }
@@ -147,8 +162,10 @@ static int put_events_of(struct export *e, const struct record *r) {
     if (err == 0)
         err = db_number(e->db, db_bind(e->db, SQL_EVENTS_UPTO, "ii", r->id, INT64_MAX), 0,
                         &newest);
-    if (err == 0 && (at.broken || (uint64_t)newest > at.place))
-        err = put_lost(e, &at, ++e->head);
+    bool told = at.broken || (uint64_t)newest > at.place;
+    bool may = may_miss(e, r) && record_has_events(r);
+    if (may && !told) at.broken = true; /* no row is damaged for it */
+    if (err == 0 && (told || may)) err = put_lost(e, &at, ++e->head);
     return err;
 }
 
@@ -203,6 +220,7 @@ static int put_all(struct export *e) {
                "(SELECT count(*) FROM tasks)",
                &total);
     e->total = (uint64_t)total;
+    if (err == 0) err = look(e);
     if (err == 0) err = records_load(&e->records, e->db);
     if (err == 0) err = put(e, "sluice-store", "i", (int64_t)1);
     if (err == 0) err = put_head(e);
@@ -222,10 +240,14 @@ int store_export(const struct store_place *where, const char *path, bool replace
     struct place place;
     struct output out = {.fd = -1};
     job->damaged = 0;
+    job->incomplete = false;
     int err = place_open(&place, where, job);
     if (err < 0) return err;
     if (path) err = output_open(&out, path, replace, &job->why);
-    struct export e = {.db = &place.db, .fd = path ? out.fd : STDOUT_FILENO, .job = job};
+    struct export e = {.place = &place,
+                       .db = &place.db,
+                       .fd = path ? out.fd : STDOUT_FILENO,
+                       .job = job};
     if (err == 0) err = put_all(&e);
     buf_free(&e.text);
     records_free(&e.records);

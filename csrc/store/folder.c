@@ -159,6 +159,7 @@ int folder_look(struct folder *f, const char *path, const char **why) {
     if (err == -ENOENT) err = E_NOTFOUND;
     if (err == 0 && faccessat(f->dir, FOLDER_FILE, R_OK, 0) < 0)
         err = fail(E_NOTFOUND, path, "holds no store that can be read", why);
+    if (err == 0) f->lock = openat(f->dir, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (err < 0) folder_close(f);
     return err;
 }

@@ -282,6 +282,10 @@ static const char *says(const struct import *m, int err) {
     if (err == E_BADFIELD)
         return why_says("%s, line %llu: not what an export writes. Nothing was imported",
                         m->name, (unsigned long long)m->lines);
+    if (err == E_STORE && (m->db.rc & 0xff) == SQLITE_CONSTRAINT)
+        return why_says(
+            "%s, line %llu: the same row stands there before. Nothing was imported",
+            m->name, (unsigned long long)m->lines);
     return why_says("%s cannot be imported: %s", m->name,
                     err == E_STORE || err == E_DAMAGED ? sqlite3_errstr(m->db.rc)
                                                        : status_text(err));

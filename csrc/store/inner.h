@@ -144,7 +144,8 @@ void convert_report(const struct store *s);
 /* ---- lost.c: commits that were acknowledged, and are not in the file ------------------- */
 /* The head that was found, against the mark. */
 void lost_look(struct store *s, struct head *found);
-int lost_report(struct store *s); /* to the readers of durable channels */
+void lost_look_new(struct store *s); /* the file has no head */
+int lost_report(struct store *s);    /* to the readers of durable channels */
 void lost_mark(struct store *s);
 
 /* ---- retain.c: steps of at most *budget rows ------------------------------------------- */

@@ -4,7 +4,6 @@
  * a reset. Logs keep what they have, with a row at the mark that reads as a damaged one;
  * states and patterns, which have no rows, get a floor. [the thread of store_begin] */
 #include "base/log.h"
-#include "base/pattern.h"
 #include "base/status.h"
 #include "store/inner.h"
 
@@ -38,9 +37,20 @@ void lost_look(struct store *s, struct head *found) {
     s->lost = found->last = mark.last;
 }
 
+/* Readers get a reset by its epoch. */
+void lost_look_new(struct store *s) {
+    struct head mark;
+    if (s->disk || !folder_marked(&s->folder, &mark)) return;
+    log_printf(LOG_ERROR,
+               "store: %s is empty, and the folder held a store of %" PRIu64
+               " commits: its file was emptied or removed. A new store begins, and all "
+               "readers get a reset: to go back, stop and restore a backup",
+               s->file, mark.commits);
+}
+
 /* A number is one row's: those of this run begin far above. */
 static int report(struct store *s, struct record *r) {
-    bool has_rows = r->now.kind != STORE_STATE && pattern_check_channel(r->key) == NULL;
+    bool has_rows = record_has_events(r);
     if (!r->now.durable) return 0;
     record_touch(&s->records, r);
     int err = record_count(r, &s->db);

@@ -2,6 +2,7 @@
 #include "store/place.h"
 
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/disk.h"
 #include "store/schema.h"
 #include "store/why.h"
@@ -55,9 +56,35 @@ int place_open(struct place *p, const struct store_place *where, struct store_jo
     if (err == 0 && job->progress)
         sqlite3_progress_handler(p->db.handle, STEPS, on_steps, job);
     if (err == 0) err = schema_check(&p->db, &job->why);
+    if (!where->disk) folder_marked(&p->folder, &p->mark); /* first: a server may go on */
     if (err == 0) err = db_run(&p->db, db_sql(&p->db, SQL_BEGIN_READ));
     if (err == 0) err = db_number(&p->db, db_sql(&p->db, SQL_HEAD), 0, &head);
     return err < 0 ? place_close(p, job, err) : 0;
+}
+
+uint64_t place_missing(struct place *p) {
+    sqlite3_stmt *q = db_sql(&p->db, SQL_HEAD);
+    uint64_t commits = 0;
+    bool same = true;
+    if (db_row(&p->db, q) > 0 && columns_is_sound(SQL_HEAD, q)) {
+        same = slice_eq(db_slice(q, 0), slice_str(p->mark.epoch));
+        commits = db_u64(q, 2);
+    }
+    db_done(q);
+    return same && p->mark.commits > commits ? p->mark.commits - commits : 0;
+}
+
+int place_is_whole(struct place *p, place_found_fn *found, void *arg) {
+    sqlite3_stmt *q = db_sql(&p->db, SQL_CHECK_ALL);
+    bool whole = true;
+    int err;
+    while ((err = db_row(&p->db, q)) > 0) {
+        struct slice s = db_slice(q, 0);
+        if (slice_eq_lit(s, "ok")) continue;
+        whole = false;
+        if (found) found(arg, s);
+    }
+    return err < 0 ? err : whole;
 }
 
 int place_close(struct place *p, struct store_job *job, int err) {

@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/pattern.h"
 #include "base/status.h"
 #include "store/columns.h"
 #include "store/sum.h"
@@ -18,6 +19,10 @@ static struct record *new_record(struct slice name) {
     memcpy(r->name, name.p, name.n);
     r->key = slice_of(r->name, name.n);
     return r;
+}
+
+bool record_has_events(const struct record *r) {
+    return r->now.kind != STORE_STATE && pattern_check_channel(r->key) == NULL;
 }
 
 static int append(struct records *rs, struct record *r) {

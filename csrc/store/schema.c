@@ -110,7 +110,11 @@ int schema_prepare(struct db *db, bool *is_new, const char **why) {
 int schema_check(struct db *db, const char **why) {
     int version = 0;
     int err = look(db, &version, why);
-    if (err == 0 && version != SCHEMA_VERSION) {
+    if (err == 0 && version == 0) {
+        *why = "the store's file is empty: a server that starts makes a new store: "
+               "restore a backup";
+        err = E_INVAL;
+    } else if (err == 0 && version != SCHEMA_VERSION) {
         *why = "the store is of an older version: start its server once";
         err = E_INVAL;
     }

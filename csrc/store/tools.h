@@ -23,6 +23,7 @@ struct store_job {
         why; /* out: lives until the next call on this thread; NULL: the status says all */
     bool ended;       /* progress has said so */
     uint64_t damaged; /* out, of an export: rows that were not what was written */
+    bool incomplete;  /* out, of an export: rows may be missing that nothing tells of */
 };
 
 /* Report; E_CLOSED when it is to end. */
@@ -85,7 +86,8 @@ int store_backup(const struct store_place *where, const char *path, bool replace
 /* Write everything as text that a later version and another database can read; see
  * export.c. 'path' NULL: to standard output. What is damaged stays it: an event becomes one
  * that is lost, and what else is damaged is left out, as a server leaves it out. Both are
- * counted in the job. E_DAMAGED when that is the head or a channel. */
+ * counted in the job. Where commits are not in the file, or its structure is not whole, more may
+ * be missing: each durable channel ends with one that is lost. E_DAMAGED when that is the head or a channel. */
 int store_export(const struct store_place *where, const char *path, bool replace,
                  struct store_job *job);
 

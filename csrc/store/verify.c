@@ -12,6 +12,7 @@
 #include "store/record.h"
 #include "store/sum.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #define PROGRESS_ROWS 1024
@@ -20,11 +21,13 @@
 #define LOST_EVENT "clients that need it get a reset"
 #define LOST_VALUE "it is left out: clients see no value of its key"
 #define LOST_ALL "the server does not start: restore a backup"
+#define LOST_NEW "a server that starts makes a new store: restore a backup"
 #define LOST_SOME                                                                       \
     "the server may start, since the file is large, and refuses what needs this page: " \
     "restore a backup"
 
 struct check {
+    struct place *place;
     struct db *db;
     struct store_verdict *out;
     struct store_job *job;
@@ -48,21 +51,33 @@ static int go_on(struct check *c) {
     return store_job_go_on(c->job, c->out->rows, c->total);
 }
 
+static void on_page(void *arg, struct slice s) {
+    struct check *c = arg;
+    char text[200];
+    const char *line = memchr(s.p, '\n', s.n); /* the first of them names the database */
+    if (line) s = slice_of(line + 1, s.n - (size_t)(line + 1 - s.p));
+    snprintf(text, sizeof text, "the structure of the file: %.*s",
+             (int)(s.n < 150 ? s.n : 150), s.p);
+    find(c, (struct store_finding){.text = text, .lost = c->lost_page});
+}
+
 static int check_pages(struct check *c) {
-    sqlite3_stmt *q = db_sql(c->db, SQL_CHECK_ALL);
-    int err;
-    while ((err = db_row(c->db, q)) > 0) {
-        struct slice s = db_slice(q, 0);
-        char text[200];
-        if (slice_eq_lit(s, "ok")) continue;
-        const char *line =
-            memchr(s.p, '\n', s.n); /* the first of them names the database */
-        if (line) s = slice_of(line + 1, s.n - (size_t)(line + 1 - s.p));
-        snprintf(text, sizeof text, "the structure of the file: %.*s",
-                 (int)(s.n < 150 ? s.n : 150), s.p);
-        find(c, (struct store_finding){.text = text, .lost = c->lost_page});
-    }
-    return err;
+    int err = place_is_whole(c->place, on_page, c);
+    return err < 0 ? err : 0;
+}
+
+static void check_mark(struct check *c) {
+    char text[200];
+    uint64_t missing = place_missing(c->place);
+    if (missing == 0) return;
+    snprintf(text, sizeof text,
+             "the last %" PRIu64
+             " commits are not in the file: its log was damaged, or an "
+             "older copy was put in its place",
+             missing);
+    find(c, (struct store_finding){.fault = STORE_MISSING,
+                                   .text = text,
+                                   .lost = "readers of durable channels get a reset"});
 }
 
 /* ---- Events --------------------------------------------------------------------------- */
@@ -278,7 +293,8 @@ static int check_head(struct check *c) {
     sqlite3_stmt *q = db_sql(c->db, SQL_HEAD);
     int err = db_row(c->db, q);
     if (err < 0) return err;
-    const char *text = "the head row is not there";
+    const char *text = "the head row is not there", *lost = LOST_ALL;
+    int64_t channels = 0;
     if (err > 0) {
         struct slice epoch = db_slice(q, 0);
         text =
@@ -286,8 +302,11 @@ static int check_head(struct check *c) {
         if (epoch.n == STORE_EPOCH_LENGTH) memcpy(c->out->epoch, epoch.p, epoch.n);
     }
     db_done(q);
-    if (text) find(c, (struct store_finding){.text = text, .lost = LOST_ALL});
-    return 0;
+    err = db_ask(c->db, "SELECT count(*) FROM channels", &channels);
+    if (err == 0 && channels == 0) lost = LOST_NEW;
+    if (text) find(c, (struct store_finding){.text = text, .lost = lost});
+    check_mark(c);
+    return err;
 }
 
 static int check_channels(struct check *c) {
@@ -341,7 +360,8 @@ int store_verify(const struct store_place *where, struct store_job *job,
     *out = (struct store_verdict){0};
     int err = place_open(&place, where, job);
     if (err < 0) return err;
-    struct check c = {.db = &place.db, .out = out, .job = job, .found = found};
+    struct check c = {
+        .place = &place, .db = &place.db, .out = out, .job = job, .found = found};
     err = check_all(&c);
     records_free(&c.records);
     return place_close(&place, job, err);

@@ -182,12 +182,19 @@ function actions.stats(given, out, err)
 end
 
 -- An export is whole without what is damaged, and says so.
-local function tell_damage(given, damaged, err)
-  if damaged == 0 then return 0 end
-  err:write(("sluice: %s damaged in %s: events that are become lost ones in the export, whose "
-    .. "readers get a reset; all else that is has been left out. 'sluice store verify' lists it\n")
-    :format(plural(damaged, "row is", "rows are"), given.data))
-  return FAILED
+local function tell_damage(given, damaged, is_incomplete, err)
+  if damaged > 0 then
+    err:write(("sluice: %s damaged in %s: events that are become lost ones in the export, whose "
+      .. "readers get a reset; all else that is has been left out. 'sluice store verify' lists "
+      .. "it\n")
+      :format(plural(damaged, "row is", "rows are"), given.data))
+  end
+  if is_incomplete then
+    err:write(("sluice: rows may be missing in %s that nothing tells of: 'sluice store verify' "
+      .. "says why. Readers of all durable channels of the export get a reset; values, pairs, "
+      .. "tasks and keys may have gone: restore a backup if there is one\n"):format(given.data))
+  end
+  return (damaged > 0 or is_incomplete) and FAILED or 0
 end
 
 -- Backup and export: the folder, a file, whether it is replaced.
@@ -201,7 +208,7 @@ local function copy(what, word)
     done()
     if not ok then return fail(given, message, code, err) end
     if path then out:write(("%s: %s %s\n"):format(given.data, word, path)) end
-    return ok == true and 0 or tell_damage(given, ok, err)
+    return ok == true and 0 or tell_damage(given, ok, message, err)
   end
 end
 
