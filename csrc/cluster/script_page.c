@@ -1,12 +1,12 @@
 /* The script that reads a part of a history; see scripts.h, and script_texts.c for its keys. */
 #include "cluster/script_parts.h"
 
-/* KEYS: m, l. ARGV: the proof, above, upto, joined, newest, events, bytes: see script_page. What was trimmed
+/* KEYS: m, l. ARGV: the proof, above, bound, joined, newest, events, bytes: see script_page. What was trimmed
  * meanwhile the floor says. */
 const char SCRIPT_PAGE_TEXT[] =
     "#!lua flags=no-writes\n" PROOF
-    "local l, above, upto = KEYS[2], tonumber(ARGV[6]), tonumber(ARGV[7])\n"
-    "local newest, n, floor = tonumber(ARGV[9]), call('LLEN', KEYS[2]), upto\n"
+    "local l, above, bound = KEYS[2], tonumber(ARGV[6]), tonumber(ARGV[7])\n"
+    "local newest, n, floor = tonumber(ARGV[9]), call('LLEN', KEYS[2]), bound\n"
     "local function at(i)\n"
     "  local line = call('LINDEX', l, i) or ''\n"
     "  local number, p, flags = match(line, '^(%d+) ~?(%d+) %d+ %d+ (%a*) ')\n"
@@ -37,7 +37,7 @@ const char SCRIPT_PAGE_TEXT[] =
     "      local number, flags = match(line, '^(%d+) ~?%d+ %d+ %d+ (%a*) ')\n"
     "      local here = tonumber(number or '0')\n"
     "      local is_full = #some == events or size + #line > bytes\n"
-    "      if here == 0 or here > upto then return some, upto end\n"
+    "      if here == 0 or here > bound then return some, bound end\n"
     "      if #some > 0 and is_full then return some, last end\n"
     "      last = here\n"
     "      if find(flags, 'z', 1, true) then floor = here\n"
@@ -45,7 +45,7 @@ const char SCRIPT_PAGE_TEXT[] =
     "    end\n"
     "    i = i + 32\n"
     "  end\n"
-    "  return some, upto\n"
+    "  return some, bound\n"
     "end\n"
     "local some, given = page(tonumber(ARGV[10]), tonumber(ARGV[11]))\n"
     "return {'OK', m[3], now, m[5] or '0', text(floor), text(above), text(given), "

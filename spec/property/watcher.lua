@@ -466,12 +466,22 @@ function Watcher:was_cut(name)
   return false
 end
 
+--- Whether a compacted replay was cut, and that has not been told.
+function Watcher:owes_replay(name)
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.compact and entry.want == "cut" and entry.event.channel == name then return true end
+  end
+  return false
+end
+
 --- The store was out of reach before all of a log was read. False: it is no such reset.
 function Watcher:on_stopped(data, told)
   local sub = self.subs[data.channel]
   local stopped = sub and sub.stopped
   if not stopped or not stopped.pending then return false end
-  if stopped.holds and not null(data.oldest) then return false end -- a replay that was cut
+  local was_cut = stopped.holds or not stopped.keyed and self:owes_replay(sub.name)
+  if was_cut and not null(data.oldest) then return false end -- a replay that was cut comes before
   local oldest = self:number(null(data.oldest)) or math.huge
   local function judge(entry)
     if entry.event.channel ~= sub.name or entry.want ~= "cut" or entry.compact then return end

@@ -37,7 +37,7 @@ function disk_fails.new()
 
   function disk.set(what)
     local values = {}
-    for i, name in ipairs(NAMES) do values[i] = what[name] or 0 end
+    for i, name in ipairs(NAMES) do values[i] = math.ceil(what[name] or 0) end
     if values[1] ~= 0 and values[2] == 0 then values[2] = 1 end
     if values[3] ~= 0 and values[4] == 0 then values[4] = 1 end
     local file <close> = assert(io.open(path, "r+b"))
