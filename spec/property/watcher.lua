@@ -466,6 +466,14 @@ function Watcher:was_cut(name)
   return false
 end
 
+--- Nothing is replayed before an end.
+function Watcher:excuse_replay(name)
+  for i = self.next, self.bye_queued and #self.expect or 0 do
+    local entry = self.expect[i]
+    if entry.event.channel == name and entry.want == "must" then entry.want = "may" end
+  end
+end
+
 --- Whether a compacted replay was cut, and that has not been told.
 function Watcher:owes_replay(name)
   for i = self.next, #self.expect do
@@ -500,6 +508,7 @@ function Watcher:on_stopped(data, told)
   told.again = true
   self.gathered, self.since = math.min(self.gathered, stopped.head), math.min(self.since, stopped.since)
   self:replay_again(sub)
+  self:excuse_replay(sub.name)
   return true
 end
 
@@ -535,10 +544,7 @@ function Watcher:on_retained(data, told)
     self.since = math.min(self.since, self.page_since or self.since)
     self.page_head, self.page_since = nil, nil
     self:replay_again(sub)
-    for i = self.next, self.bye_queued and #self.expect or 0 do -- nothing is replayed before an end
-      local entry = self.expect[i]
-      if entry.event.channel == data.channel and entry.want == "must" then entry.want = "may" end
-    end
+    self:excuse_replay(sub.name)
     return true
   end
   if sub.unkeyed and sub.page_keyed then -- the replay that followed was cut, or over: then its sync comes
