@@ -150,6 +150,8 @@ describe("a stream that a coroutine writes", function()
     table.sort(expected)
     assert.same(expected, calls(t, "close"))
     assert.equal(0, t.runtime.scheduler.count)
+    assert.matches("1 of the streams that functions wrote ended: .* as for /w/a",
+      table.concat(rehearsal.logged("warn"), "\n"))
   end)
 
   it("that opens while its generation retires goes over too", function()

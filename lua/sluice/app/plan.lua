@@ -41,7 +41,8 @@ end
 function plan.check(what, given)
   if type(given) == "string" then given = { channels = { given } } end
   if type(given) ~= "table" then
-    caller.raise("%s is a %s: a channel, a table or a function is expected", what, type(given))
+    local more = type(given) == "function" and "" or " or a function"
+    caller.raise("%s is a %s: a channel, a table%s is expected", what, type(given), more)
   end
   if given[1] ~= nil then
     caller.raise("%s: write { channels = { %s, … } }", what, show(given[1]))

@@ -58,8 +58,11 @@ local function pass_on(self, id, why)
     runtime.scheduler:cancel(fiber)
     prune(runtime, id)
   end
-  streams.again(runtime, id, session, why)
+  return streams.again(runtime, id, session, why)
 end
+
+local ENDED = "%d of the streams that functions wrote ended: since the reload no stream is "
+  .. "registered for their path, as for %s"
 
 local function older_writers(runtime)
   local list = {}
@@ -81,10 +84,14 @@ function Handover:begin()
       self.running = false
       return
     end
+    local n_ended, path = 0, nil
     slice(self, list, WRITERS_A_TURN, function(id)
       local fiber = runtime.writers[id]
-      if fiber and fiber.generation ~= runtime.generation then pass_on(self, id, "reload") end
+      if not fiber or fiber.generation == runtime.generation then return end
+      local ended = pass_on(self, id, "reload")
+      if ended then n_ended, path = n_ended + 1, ended end
     end, function()
+      if n_ended > 0 then core.log("warn", ENDED:format(n_ended, path)) end
       self.running = false
       self:begin() -- for those that began to write meanwhile
     end)

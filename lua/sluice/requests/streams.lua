@@ -275,6 +275,7 @@ end
 -- @tparam string id the client
 -- @tparam table|nil before the session of the coroutine that wrote the stream
 -- @tparam string why "reload" or "replan": becomes client.resumed
+-- @treturn string|nil its path, when there is no stream for that: it was ended
 function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
   if not info or not runtime.server:want_close(id) then return end
@@ -282,7 +283,7 @@ function streams.again(runtime, id, before, why)
   -- it comes back: to 404, or to where it was in a log
   if not route or route.kind == "feed" then
     runtime.recorder:deed({ message = "closed", client = id, cause = "route", path = info.path })
-    return runtime.server:close(id, "end")
+    return runtime.server:close(id, "end") and info.path
   end
   local entry = runtime.clients[id]
   local req = asked.again(before and before.req or entry and entry.asked, info, params)
