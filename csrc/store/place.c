@@ -66,8 +66,9 @@ uint64_t place_missing(struct place *p) {
     sqlite3_stmt *q = db_sql(&p->db, SQL_HEAD);
     uint64_t commits = 0;
     bool same = true;
-    if (db_row(&p->db, q) > 0 && columns_is_sound(SQL_HEAD, q)) {
-        same = slice_eq(db_slice(q, 0), slice_str(p->mark.epoch));
+    if (db_row(&p->db, q) > 0) { /* of a damaged one nothing is known */
+        same = columns_is_sound(SQL_HEAD, q) &&
+               slice_eq(db_slice(q, 0), slice_str(p->mark.epoch));
         commits = db_u64(q, 2);
     }
     db_done(q);
