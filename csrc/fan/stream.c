@@ -11,10 +11,8 @@
 #include "fan/paging.h"
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
-    *s = (struct stream){.fan = fan,
-                         .lagging = true,
-                         .lagging_ms = (uint32_t)fan->now_ms,
-                         .form = (uint8_t)form};
+    *s = (struct stream){
+        .fan = fan, .lagging = true, .lagging_ms = (uint32_t)fan->now_ms, .form = form};
     list_init(&s->ready);
 }
 

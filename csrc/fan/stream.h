@@ -67,11 +67,13 @@ struct stream {
         seeks : 1; /* where it starts, or whether that is whole, is asked of a store: nothing
                       * is sent before */
     enum end_cause cause : 5;   /* what brought its end about */
-    uint8_t form;               /* enum form_id */
-    enum end_reason reason : 8; /* of its bye; END_NONE before */
-    uint16_t resets;            /* that it was sent; no more than fit */
+    enum end_reason reason : 4; /* of its bye; END_NONE before */
+    enum form_id form : 4;
+    uint16_t resets; /* that it was sent; no more than fit */
     uint16_t replay; /* events that it was sent until it had caught up first; as well */
 };
+
+_Static_assert(END_REASONS <= 16 && FORMS <= 16, "they have 4 bits there");
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form);
 
