@@ -2,7 +2,6 @@
 -- is what requests/streams.lua makes of a request. Keeps nothing in memory.
 local answers = require("sluice.requests.answers")
 local asked = require("sluice.requests.asked")
-local plan_options = require("sluice.app.plan_options")
 local refusals = require("sluice.requests.refusals")
 local router = require("sluice.requests.router")
 local show = require("sluice.base.show")
@@ -67,12 +66,11 @@ function acceptance.refuse_at_once(session, message, code, limit)
   return acceptance.refuse_open(session, message, code)
 end
 
--- Whether what its plan function returns is all that is to be known: of a stream of nobody in
--- particular, which asks for nothing, of channels that all may read.
+-- Whether what its plan function returns is all that is to be known: of a stream that asks for
+-- nothing, of channels that all may read. That nobody in particular asks, the core looks at.
 local function is_plain(session)
   local runtime, req = session.runtime, session.req
-  return not (session.why or session.client) and req.method ~= "POST"
-    and plan_options.asks_nothing(req) and rawget(req, "user") == nil
+  return not (session.why or session.client) and req.method ~= "POST" and req.query_text == ""
     and #session.generation.readers == 0 and next(runtime.timers.watching) == nil
 end
 
@@ -82,7 +80,7 @@ function acceptance.open_at_once(session, given)
   local route = session.route
   if not is_plain(session) then return nil end
   local opened, message, code, limit = session.runtime.server:open(session.id, given,
-    route.heartbeat)
+    route.heartbeat, session.req)
   if opened == nil then return nil end
   return opened and 200 or acceptance.refuse_at_once(session, message, code, limit)
 end

@@ -199,8 +199,7 @@ local function serve(session)
   if session.trace then fiber.trace = session.trace end
   if ran then fiber.children, fiber.held = ran.children, ran.held end
   if session.why then
-    runtime.writers[session.client_id] = runtime.scheduler.current
-    runtime.scheduler.current.session = session
+    runtime.writers[session.client_id], fiber.session = fiber, session
   end
   local ok, status = failure.try(act, session)
   if not ok then
