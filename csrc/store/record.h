@@ -59,12 +59,11 @@ int records_load(struct records *rs, struct db *db);
 void records_free(struct records *rs);
 
 struct record *record_find(struct records *rs, struct slice name); /* NULL */
+/* The same by its id: they lie in the order of those. */
+const struct record *record_by_id(const struct records *rs, int64_t id);
 
 /* Whether it is a log of one channel: states, and patterns, have no rows of events. */
 bool record_has_events(const struct record *r);
-
-/* The same by its id: they lie in the order of those. */
-const struct record *record_by_id(const struct records *rs, int64_t id);
 
 /* Add one and its row, in a transaction. 0, E_FULL (CHANNELS_MAX), or as db.h. */
 int record_add(struct records *rs, struct db *db, struct slice name,

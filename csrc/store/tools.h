@@ -87,7 +87,8 @@ int store_backup(const struct store_place *where, const char *path, bool replace
  * export.c. 'path' NULL: to standard output. What is damaged stays it: an event becomes one
  * that is lost, and what else is damaged is left out, as a server leaves it out. Both are
  * counted in the job. Where commits are not in the file, or its structure is not whole, more may
- * be missing: each durable channel ends with one that is lost. E_DAMAGED when that is the head or a channel. */
+ * be missing: each durable channel ends with an event that is lost. E_DAMAGED when the head row or
+ * that of a channel is damaged. */
 int store_export(const struct store_place *where, const char *path, bool replace,
                  struct store_job *job);
 
