@@ -206,6 +206,8 @@
 #define HANDED_MAX 8          /* listening sockets that are handed over: refused */
 #define ACCEPT_TURN_MAX 64    /* accepted in one turn of a loop */
 #define ACCEPT_SHARED_MAX 4   /* ... where several threads take from one socket */
+#define HANGUPS_MAX 256       /* connections that left, taken at a time */
+#define HANGUPS_MS 20         /* ... and how long they wait for each other */
 #define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */
 #define HANDSHAKES_MAX 512 /* of TLS, per I/O thread: accepting waits for one to end */
 #define HANDSHAKE_MS 5000  /* for one: closed */

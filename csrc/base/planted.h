@@ -5,7 +5,7 @@
  * theirs (spec/kit/durable_stream_random_spec.lua), from 401 on in queued writes, for the story of
  * spec/unit/sock_spec.lua, from 501 on in limits, for theirs (spec/kit/limits_random_spec.lua),
  * from 600 on in a node of a cluster, for its worlds (spec/cluster/planted.lua; from 670 on in local channels, from 680 on in pages), from 701 on in streams over
- * HTTP/2, for their windows (spec/wire/h2_windows_spec.lua).
+ * HTTP/2, for their windows (spec/wire/h2_windows_spec.lua), from 801 on in hang-ups (spec/e2e/gone_spec.lua).
  *
  * A normal build has none: PLANTED(n) is 0 and the compiler drops the branch. A build with
  * -DSLUICE_PLANTED has all of them, and testing.plant(n) or $SLUICE_PLANT chooses the one that

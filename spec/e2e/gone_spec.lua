@@ -1,7 +1,9 @@
 --- Clients that leave, in every way: noticed at once, told once, and nothing stays behind.
 local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
 local json = require("sluice.json")
 local live = require("spec.support.live")
+local planted = require("spec.support.planted")
 local socket = require("socket")
 local sse = require("spec.support.sse")
 
@@ -172,4 +174,77 @@ describe("of clients that left", function()
     assert.is_true(ok, "before: " .. json.encode(before) .. ", after: " .. json.encode(last))
     assert.same({ 0, 0 }, { last.clients, last.blocks })
   end)
+end)
+
+-- ---- While others follow them -------------------------------------------------------------
+
+--- Streams of which one is closed and another opened, again and again, until all are closed: are all noticed?
+local function come_and_go(server, seconds)
+  local open = {}
+  for i = 1, 240 do
+    local kind = i % 3 == 0 and "/plan/" or i % 3 == 1 and "/static/" or "/never/"
+    open[#open + 1] = sse.connect(server.port, kind .. i, { wait = false })
+    if i > 40 then table.remove(open, 1):close() end
+  end
+  for _, c in ipairs(open) do c:close() end
+  server.wait_clients(0, seconds)
+  local alone = live.connect(server, "/static/alone")
+  server.wait_clients(1, seconds)
+  alone:close()
+  server.wait_clients(0, seconds)
+end
+
+-- One address may have one stream, and asks for it as soon as it has closed the one before.
+local function take_turns(server)
+  local mine, other = { ["X-Forwarded-For"] = "192.0.2.1" }, nil
+  for i = 1, 60 do
+    if other then other:close() end
+    local c = sse.connect(server.port, i % 2 == 0 and "/plan/1" or "/static/1", { wait = false, headers = mine })
+    assert.equal("hello", c:next_event(5).event, "turn " .. i)
+    other = sse.connect(server.port, "/static/2", { wait = false, headers = { ["X-Forwarded-For"] = "192.0.3." .. i } })
+    c:close()
+  end
+end
+
+local ONE_EACH = { io_threads = 1, args = { "--trust-proxy", "yes", "--max-streams-per-address", 1 } }
+
+-- Behind PLANTED(800 + n) (csrc/base/planted.h).
+local BUGS = {
+  { "those that follow the first are never taken", come_and_go },
+  { "who has left keeps the place for a moment", take_turns, ONE_EACH },
+}
+
+describe("clients that leave one after the other", function()
+  after_each(live.stop_all)
+
+  it("are all noticed", function()
+    s = live.start(APP)
+    come_and_go(s)
+  end)
+
+  it("make room at once where places are limited", function()
+    s = live.start(APP, ONE_EACH)
+    take_turns(s)
+  end)
+
+  it("do not keep back what is asked behind a request that waits", function()
+    s = live.start(APP)
+    local c = assert(http.connect(s.port))
+    c:send(http.request_text("GET", "/told", {}, nil, c.host):rep(3))
+    for _ = 1, 3 do assert.equal(200, c:response(5).status) end
+    c:close()
+  end)
+
+  -- Once, with one thread that uses send().
+  local hunts = os.getenv("SLUICE_SPEC_FULL") and not os.getenv("SLUICE_PRELOAD")
+    and os.getenv("SLUICE_IO_THREADS") == "1" and os.getenv("SLUICE_IO_URING") == "off"
+  for bug, one in ipairs(hunts and BUGS or {}) do
+    it("find this bug: " .. one[1], function()
+      planted.build("core")
+      local options = { env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = 800 + bug } }
+      for k, v in pairs(one[3] or {}) do options[k] = v end
+      local other = live.start(APP, options)
+      assert.is_false((pcall(one[2], other, 2)))
+    end)
+  end
 end)

@@ -88,7 +88,7 @@ int rehearsal_dial(struct server *s, int buffer, int *fd) {
     if (socketpair(AF_UNIX, type, 0, pair) < 0) return -errno;
     if (buffer > 0) setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     struct in6_addr ip = {{{[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}}};
-    conn_new(&s->workers[0], pair[1], &ip);
+    conn_go_on(conn_new(&s->workers[0], pair[1], &ip));
     *fd = pair[0];
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "net/http_write.h"
 #include "serve/io/conn.h"
 #include "serve/io/handshake.h"
+#include "serve/io/hangups.h"
 #include "serve/io/listener.h"
 #include "serve/io/load.h"
 #include "serve/io/worker.h"
@@ -122,13 +123,27 @@ static bool is_full(const struct hub *hub) {
     return hub_totals(hub).connections >= hub->options.max_connections;
 }
 
+/* Whether there is room at the end of this turn only, when those that have left are gone. */
+static bool has_room_next(struct worker *w) {
+    if (!is_full(w->hub)) return false;
+    hangups_take(w);
+    return !list_empty(&w->doomed);
+}
+
+/* What it asks is here as a rule. Where places are limited it is read in the next turn, when those that
+ * have left before it came are gone. */
+static void begin(struct conn *c) {
+    if (!limits_any_streams(&conn_worker(c)->hub->limits)) conn_read(c);
+    conn_go_on(c);
+}
+
 /* A free place; or that of the scraper that has asked for nothing for longest, so that silent
  * connections keep nobody out. NULL: all are being answered. */
 static struct conn **place_for_scraper(struct worker *w) {
     struct conn **idlest = NULL;
     for (int i = 0; i < SCRAPERS_MAX; i++) {
         struct conn **at = &w->scraping[i], *c = *at;
-        if (!c) return at;
+        if (!c || c->doomed) return at;
         bool idle = c->phase == CONN_HEAD && conn_unsent(c) == 0;
         if (idle && (!idlest || c->talk->since_ms < (*idlest)->talk->since_ms))
             idlest = at;
@@ -145,6 +160,7 @@ static void admit_scraper(struct worker *w, int fd, const struct in6_addr *ip) {
     }
     *place = conn_new(w, fd, ip);
     (*place)->scraper = true;
+    begin(*place);
 }
 
 void accept_forget(struct worker *w, const struct conn *c) {
@@ -182,7 +198,9 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     } else if (a->secure) {
         handshake_begin(w, fd, ip);
     } else {
-        conn_new(w, fd, ip)->trusted = a->trusted;
+        struct conn *c = conn_new(w, fd, ip);
+        c->trusted = a->trusted;
+        begin(c);
     }
 }
 
@@ -193,6 +211,7 @@ int accept_all(struct accept *a, int max) {
         struct in6_addr ip;
         yield_if_urgent(&a->worker->yield);
         if (a->secure && handshakes_full(a->worker)) return i;
+        if (has_room_next(a->worker)) return i;
         int fd = take_one(a, &ip);
         if (fd == -EAGAIN) return i;
         if (fd >= 0) {
@@ -220,6 +239,7 @@ static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
 void accept_init(struct accept *a, struct worker *w, int fd, bool trusted) {
     *a = (struct accept){.worker = w, .trusted = trusted, .likely = 1};
     ev_io_init(&a->io, on_ready, fd, EV_READ);
+    ev_set_priority(&a->io, EV_MINPRI); /* who has left makes room before */
     ev_timer_init(&a->again, on_again, 0, 0);
     a->io.data = a->again.data = a;
 }

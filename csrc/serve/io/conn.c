@@ -12,6 +12,7 @@
 #include "serve/io/due.h"
 #include "serve/io/exchange.h"
 #include "serve/io/feeding.h"
+#include "serve/io/hangups.h"
 #include "serve/io/input.h"
 #include "serve/io/mux.h"
 #include "serve/io/outlet.h"
@@ -63,7 +64,6 @@ struct conn *conn_new_secure(struct worker *w, int fd, const struct in6_addr *ip
     talk->since_ms = w->now_ms;
     struct conn *c = conn_make(w, fd, talk, tls);
     if (tls && tls_protocol(tls) == TLS_HTTP2) mux_begin(c);
-    conn_go_on(c);
     return c;
 }
 
@@ -98,6 +98,7 @@ void conn_doom_by(struct conn *c, enum end_reason reason, enum end_cause cause) 
     if (c->carried) exchange_on_doom(c, cause);
     if (conn_mux(c) && !c->moves) mux_on_doom(c, reason, cause);
     ev_io_stop(conn_worker(c)->loop.ev, &c->io);
+    hangups_remove(c);
     wheel_cancel(&c->timer);
     list_remove(&c->node);
     list_add(&conn_worker(c)->doomed, &c->node);
@@ -266,6 +267,18 @@ static int wanted(const struct conn *c) {
     return events;
 }
 
+/* Whether nothing but its end is of interest. One that the loop watches stays there. */
+static bool may_only_leave(const struct conn *c, int events) {
+    bool rests = c->phase == CONN_STREAM || (c->phase == CONN_WAIT && !upload_is_open(c));
+    return rests && events == EV_READ && !ev_is_active(&c->io);
+}
+
+static void watch_for(struct conn *c, int events) {
+    ev_io_stop(conn_worker(c)->loop.ev, &c->io);
+    ev_io_set(&c->io, c->io.fd, events);
+    if (events) ev_io_start(conn_worker(c)->loop.ev, &c->io);
+}
+
 void conn_watch(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->polls) return;
@@ -274,14 +287,14 @@ void conn_watch(struct conn *c) {
         return;
     }
     int events = wanted(c), before = c->io.events & (EV_READ | EV_WRITE);
-    if (c->doomed || events == before) return;
+    if (c->doomed || (events == before && !c->only_leaves)) return;
+    if (may_only_leave(c, events) && (c->only_leaves || hangups_add(c))) return;
     if (events & ~before & EV_WRITE) { /* it is full from now on */
         output_note_taken(c);
         c->held = sock_held(c->io.fd);
     }
-    ev_io_stop(conn_worker(c)->loop.ev, &c->io);
-    ev_io_set(&c->io, c->io.fd, events);
-    if (events) ev_io_start(conn_worker(c)->loop.ev, &c->io);
+    hangups_remove(c);
+    watch_for(c, events);
 }
 
 /* ---- From state to state ------------------------------------------------------------ */
@@ -398,6 +411,13 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     if (may_read(c, events) && !c->doomed) conn_read(c);
     if (c->phase == CONN_MUX) mux_mark(c);
     conn_go_on(c);
+}
+
+void conn_hear(struct conn *c, bool closed) {
+    if (c->doomed) return;
+    if (closed && c->phase == CONN_STREAM && !c->secure)
+        on_eof(c); /* whatever else it said */
+    else on_io(conn_worker(c)->loop.ev, &c->io, EV_READ);
 }
 
 /* ---- Drain -------------------------------------------------------------------------- */

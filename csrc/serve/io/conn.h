@@ -77,13 +77,14 @@ struct conn {
     bool trusted : 1; /* came over the Unix socket */
     bool scraper : 1; /* came over the port for metrics */
     bool doomed : 1, keep_alive : 1, half_closed : 1;
-    bool streams : 1; /* its outlet is in use */
-    bool queued : 1;  /* the result of a write is awaited: see net/sock.h */
-    bool polls : 1;   /* has no socket: the home of a client that polls */
-    bool moves : 1;   /* doomed here: goes to another thread */
-    bool secure : 1;  /* over TLS: see secure.h */
-    bool carried : 1; /* has no socket: an exchange of HTTP/2 */
-    bool asked : 1;   /* the head of a request came */
+    bool streams : 1;     /* its outlet is in use */
+    bool queued : 1;      /* the result of a write is awaited: see net/sock.h */
+    bool polls : 1;       /* has no socket: the home of a client that polls */
+    bool moves : 1;       /* doomed here: goes to another thread */
+    bool secure : 1;      /* over TLS: see secure.h */
+    bool carried : 1;     /* has no socket: an exchange of HTTP/2 */
+    bool asked : 1;       /* the head of a request came */
+    bool only_leaves : 1; /* watched by hangups.h, not by the loop */
     struct outlet outlet;
 };
 
@@ -116,7 +117,7 @@ static inline bool conn_is_full(const struct conn *c) {
 /* Part of making one: in the worker's list, with a socket (takes) or without (-1). */
 void conn_init(struct conn *c, struct worker *w, int fd);
 
-/* Takes the socket. */
+/* Takes the socket. To be followed by conn_go_on. */
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
 
 /* The same with a session on it, whose handshake is done (takes); it speaks what that agreed to. */
@@ -138,6 +139,9 @@ void conn_free(struct conn *c); /* by the worker, when doomed */
 void conn_move(struct conn *c, struct lane *to);
 
 void conn_drain(struct conn *c, int64_t window_ms);
+
+/* Its socket is readable; 'closed': its peer has said all. */
+void conn_hear(struct conn *c, bool closed);
 
 /* Read what its socket has, as far as there is room for it. To be followed by conn_go_on. */
 void conn_read(struct conn *c);

@@ -78,7 +78,7 @@ static void succeed(struct handshake *h) {
     add(&w->lane.counters.tls_handshakes, 1);
     if (tls_is_resumed(tls)) add(&w->lane.counters.tls_resumed, 1);
     leave(h);
-    conn_new_secure(w, fd, &ip, tls);
+    conn_go_on(conn_new_secure(w, fd, &ip, tls));
 }
 
 #define PLAIN "this port speaks HTTPS: the address begins with https://"

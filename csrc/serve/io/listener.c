@@ -112,6 +112,10 @@ int listener_adopt(int fd, uint16_t *port, int64_t stall_ms) {
     return copy;
 }
 
+void listener_await_request(int fd) {
+    set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+}
+
 int listener_accept(int fd, struct in6_addr *peer) {
     union address address;
     socklen_t n = sizeof address;

@@ -23,6 +23,10 @@ int listener_open(const char *host, uint16_t *port, int64_t stall_ms);
  * one's. The port is set when it has one. The descriptor, a copy, or a negative errno. */
 int listener_adopt(int fd, uint16_t *port, int64_t stall_ms);
 
+/* From now on a connection waits in the kernel until its first bytes are there, or a second has passed:
+ * the client speaks first. (TCP_DEFER_ACCEPT; tcp(7)) */
+void listener_await_request(int fd);
+
 /* The next connection: its descriptor, or a negative errno (-EAGAIN: none). */
 int listener_accept(int fd, struct in6_addr *peer);
 

@@ -13,6 +13,8 @@
 #include "serve/io/due.h"
 #include "serve/io/exchange.h"
 #include "serve/io/feeding.h"
+#include "serve/io/hangups.h"
+#include "serve/io/listener.h"
 #include "serve/io/measure.h"
 #include "serve/io/mux.h"
 #include "serve/io/outlet.h"
@@ -231,6 +233,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     w->signals.fd = w->control.accept.io.fd = -1;
     w->scrapers.io.fd = w->agents.io.fd = -1;
     init_watchers(w);
+    err = hangups_init(w);
     w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (w->reserve_fd < 0) err = -errno;
     if (err < 0) worker_deinit(w);
@@ -241,6 +244,7 @@ void worker_listen(struct worker *w, int fd, bool handed) {
     ASSERT_OWNER(&w->loop);
     struct accept *a = &w->accepts[w->n_accepts++];
     accept_init(a, w, fd, false);
+    listener_await_request(fd);
     a->handed = handed;
     accept_start(a);
 }
@@ -331,6 +335,7 @@ void worker_deinit(struct worker *w) {
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     muxes_write(w); /* nothing, but what waits for a result gets one */
     reap(w);
+    hangups_deinit(w);
     follow_deinit(w);
     map_deinit(&w->polls);
     socks_deinit(&w->socks);

@@ -20,6 +20,7 @@
 #include "serve/io/flight.h"
 #include "serve/io/follow.h"
 #include "serve/io/handshake.h"
+#include "serve/io/hangups.h"
 #include "serve/routes.h"
 
 struct worker {
@@ -35,6 +36,7 @@ struct worker {
     unsigned n_accepts;
     struct control control;
     struct handshakes handshakes;
+    struct hangups hangups;
     struct accept scrapers; /* the port for metrics; its fd is -1 without one */
     struct accept agents;   /* that for HAProxy's agents */
     struct ev_io signals;
