@@ -227,6 +227,15 @@ describe("clients that leave one after the other", function()
     take_turns(s)
   end)
 
+  it("make room at once where connections are", function()
+    s = live.start(APP, { io_threads = 1, args = { "--max-connections", 1 } })
+    for i = 1, 60 do
+      local c = sse.connect(s.port, i % 2 == 0 and "/plan/1" or "/static/1", { wait = false })
+      assert.equal("hello", assert(c:next_event(5)).event, "turn " .. i)
+      c:close()
+    end
+  end)
+
   it("do not keep back what is asked behind a request that waits", function()
     s = live.start(APP)
     local c = assert(http.connect(s.port))
