@@ -413,11 +413,8 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     conn_go_on(c);
 }
 
-void conn_hear(struct conn *c, bool closed) {
-    if (c->doomed) return;
-    if (closed && c->phase == CONN_STREAM && !c->secure)
-        on_eof(c); /* whatever else it said */
-    else on_io(conn_worker(c)->loop.ev, &c->io, EV_READ);
+void conn_hear(struct conn *c) {
+    if (!c->doomed) on_io(conn_worker(c)->loop.ev, &c->io, EV_READ);
 }
 
 /* ---- Drain -------------------------------------------------------------------------- */

@@ -140,8 +140,8 @@ void conn_move(struct conn *c, struct lane *to);
 
 void conn_drain(struct conn *c, int64_t window_ms);
 
-/* Its socket is readable; 'closed': its peer has said all. */
-void conn_hear(struct conn *c, bool closed);
+/* Its socket is readable. */
+void conn_hear(struct conn *c);
 
 /* Read what its socket has, as far as there is room for it. To be followed by conn_go_on. */
 void conn_read(struct conn *c);

@@ -16,11 +16,7 @@ bool hangups_take(struct worker *w) {
     if (w->hangups.fd < 0) return false;
     struct epoll_event left[HANGUPS_MAX];
     int n = epoll_wait(w->hangups.fd, left, HANGUPS_MAX, 0);
-    for (int i = 0; i < n; i++) {
-        bool closed =
-            left[i].events == (EPOLLIN | EPOLLRDHUP); /* and nothing went wrong */
-        conn_hear(left[i].data.ptr, closed);
-    }
+    for (int i = 0; i < n; i++) conn_hear(left[i].data.ptr);
     return n > 0;
 }
 
@@ -46,7 +42,7 @@ static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
 
 bool hangups_add(struct conn *c) {
     struct hangups *h = &conn_worker(c)->hangups;
-    struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = c};
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     c->only_leaves = h->fd >= 0 && epoll_ctl(h->fd, EPOLL_CTL_ADD, c->io.fd, &e) == 0;
     return c->only_leaves;
 }
