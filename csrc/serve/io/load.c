@@ -53,7 +53,7 @@ static double shown(double part) {
 
 int load_write(struct buf *b, const struct load *load, bool ready, bool as_weight) {
     if (as_weight) {
-        int weight = (int)(100 - 100 * shown(load->worst));
+        int weight = (int)(100.5 - 100 * shown(load->worst));
         return ready ? buf_addf(b, "%d%%\n", weight > 0 ? weight : 1)
                      : buf_adds(b, "0%\n");
     }
