@@ -78,7 +78,7 @@ function watcher.new(given)
   local self = setmetatable({ replica = given.replica, events = given.events, epoch = given.epoch,
     log_head = given.log_head, plan = given.plan, parser = eventstream.new(), id_text = given.id_text,
     rates = given.rates, store = given.store,
-    subs = {}, n_subs = 0, expect = {}, next = 1, resets = {}, notes = {}, gone = {},
+    subs = {}, n_subs = 0, expect = {}, next = 1, resets = {}, notes = {}, gone = {}, widened = {},
     joined = given.replica.head, since = given.replica.applied,
     gathered = given.replica.head, delivered = 0, slow = 0, syncs = 0 }, Watcher)
   local hello = { states = {}, replay = 0, resets = 0 }
@@ -237,7 +237,9 @@ function Watcher:filter(types, keys)
     local sub = self.subs[entry.event.channel]
     local compact = entry.want == "cut" and entry.compact
     local owed = entry.want == "must" or entry.want == "cut"
-    if sub and not compact and owed ~= model.wants(sub.filter, entry.event) then entry.want = "may" end
+    local wanted = sub and model.wants(sub.filter, entry.event)
+    if entry.compact and wanted and not owed then self.widened[entry.event] = true end
+    if sub and not compact and owed ~= wanted then entry.want = "may" end
   end
   for _, note in ipairs(self.notes) do self:rewish(note) end
 end
@@ -767,6 +769,16 @@ function Watcher:is_behind(event)
   return true
 end
 
+--- An entry of a compacted replay that is wanted since a change of the filter: where the cursor has passed it
+--- meanwhile, it comes once, without an id.
+function Watcher:is_widened(event)
+  if not self.widened[event] then return false end
+  if self.resets[event.channel] then fail("entry %d of %s comes before its reset", event.seq, event.channel) end
+  self.widened[event] = nil
+  self.seen[#self.seen + 1] = event
+  return true
+end
+
 --- It was the newest at some moment since the last gathering.
 local function check_fresh(self, sub, event)
   local left = self.replica.left[event]
@@ -817,6 +829,7 @@ function Watcher:on_data(event, id_text, fresh_id)
   if one.state then return self:on_state(one) end
   if self:is_behind(one) then return end
   if self:is_late(one) then return end
+  if self:is_widened(one) then return end
   local note = self:take_note("history")
   if note.event ~= one then fail("history %d comes before %d", one.seq, note.event.seq) end
 end
