@@ -114,10 +114,10 @@ end
 
 --- Start an app: `text` is what stands between its first and its last line.
 function live.start(text, options)
-  options = options or {}
-  options.app = BEFORE .. text .. "\nreturn app\n"
-  options.env = options.env or { SLUICE_HANDLER_BUDGET = "0" } -- scripts that compute may do so
-  local s = add_methods(server.start(options))
+  local mine = { env = { SLUICE_HANDLER_BUDGET = "0" } } -- scripts that compute may do so
+  for name, value in pairs(options or {}) do mine[name] = value end
+  mine.app = BEFORE .. text .. "\nreturn app\n"
+  local s = add_methods(server.start(mine))
   started[#started + 1] = s
   return s
 end
