@@ -720,6 +720,7 @@ end
 function Watcher:on_log(event)
   local what = ("event %d of %s"):format(event.seq, event.channel)
   local entry = find_entry(self, event)
+  self.widened[event] = nil
   if entry and entry.behind then fail("%s lies behind the cursor and has an id", what) end
   if self.resets[event.channel] then fail("%s comes before its reset", what) end
   if self.last_id and event.seq <= self.last_id then fail("%s comes after id %d", what, self.last_id) end
@@ -772,7 +773,7 @@ end
 --- An entry of a compacted replay that is wanted since a change of the filter: where the cursor has passed it
 --- meanwhile, it comes once, without an id.
 function Watcher:is_widened(event)
-  if not self.widened[event] then return false end
+  if not self.widened[event] or event.seq > (self.last_id or self.came_with) then return false end
   if self.resets[event.channel] then fail("entry %d of %s comes before its reset", event.seq, event.channel) end
   self.widened[event] = nil
   self.seen[#self.seen + 1] = event
