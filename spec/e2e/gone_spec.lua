@@ -1,12 +1,15 @@
 --- Clients that leave, in every way: noticed at once, told once, and nothing stays behind.
+local crowd = require("spec.support.crowd")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local planted = require("spec.support.planted")
+local process = require("spec.support.process")
 local socket = require("socket")
 local sse = require("spec.support.sse")
 
+local KEY = ("k"):rep(40)
 local APP = [[
 local told = app:state("told", {})
 app:channel("m/:id", { history = 20 })
@@ -33,6 +36,7 @@ for _, kind in ipairs { "subscribe", "unsubscribe" } do
 end
 app:get("/told", function() return { told = told() } end)
 app:post("/forget", function() for id in pairs(told()) do told()[id] = nil end end)
+if io.open("limited") then app:limits({ max_streams_per_address = 1 }) end -- for the next load
 app:post("/stop", function() for c in app:clients() do c:stop() end end)]]
 
 local LEAVE = {
@@ -194,24 +198,53 @@ local function come_and_go(server, seconds)
   server.wait_clients(0, seconds)
 end
 
+--- More than are taken at a time leave together.
+local function leave_together(server, seconds)
+  local all = crowd.connect(server.port, "/static/1", 700)
+  all:close()
+  server.wait_clients(0, seconds)
+end
+
+local function stream_of(server, address, path)
+  return sse.connect(server.port, path, { wait = false, headers = { ["X-Forwarded-For"] = address } })
+end
+
 -- One address may have one stream, and asks for it as soon as it has closed the one before.
 local function take_turns(server)
-  local mine, other = { ["X-Forwarded-For"] = "192.0.2.1" }, nil
+  local other
   for i = 1, 60 do
     if other then other:close() end
-    local c = sse.connect(server.port, i % 2 == 0 and "/plan/1" or "/static/1", { wait = false, headers = mine })
+    local c = stream_of(server, "192.0.2.1", i % 2 == 0 and "/plan/1" or "/static/1")
     assert.equal("hello", c:next_event(5).event, "turn " .. i)
-    other = sse.connect(server.port, "/static/2", { wait = false, headers = { ["X-Forwarded-For"] = "192.0.3." .. i } })
+    other = stream_of(server, "192.0.3." .. i, "/static/2")
     c:close()
   end
 end
 
+-- The same of streams that were open before a reload brought the limit.
+local function take_turns_after_reload(server)
+  local all = {}
+  for i = 1, 30 do
+    all[i] = stream_of(server, "192.0.2." .. i, "/static/1")
+    assert.equal("hello", all[i]:next_event(5).event)
+  end
+  process.write_file(server.folder .. "/limited", "")
+  assert.equal(200, http.post(server.port, "/-/reload", "", { ["X-Admin-Key"] = KEY }).status)
+  assert.equal("bye", stream_of(server, "192.0.2.1", "/static/1"):next_event(5).event)
+  for i, c in ipairs(all) do
+    c:close()
+    assert.equal("hello", stream_of(server, "192.0.2." .. i, "/static/1"):next_event(5).event, "address " .. i)
+  end
+end
+
+local PROXIED = { io_threads = 1, args = { "--trust-proxy", "yes", "--admin-key", KEY } }
 local ONE_EACH = { io_threads = 1, args = { "--trust-proxy", "yes", "--max-streams-per-address", 1 } }
 
 -- Behind PLANTED(800 + n) (csrc/base/planted.h).
 local BUGS = {
   { "those that follow the first are never taken", come_and_go },
-  { "who has left keeps the place for a moment", take_turns, ONE_EACH },
+  { "who has left keeps the place for a moment", take_turns_after_reload, PROXIED },
+  { "of more than are taken at a time the others stay", leave_together },
 }
 
 describe("clients that leave one after the other", function()
@@ -222,9 +255,19 @@ describe("clients that leave one after the other", function()
     come_and_go(s)
   end)
 
+  it("and all together are all noticed", function()
+    s = live.start(APP)
+    leave_together(s)
+  end)
+
   it("make room at once where places are limited", function()
     s = live.start(APP, ONE_EACH)
     take_turns(s)
+  end)
+
+  it("make room at once when a reload has limited them", function()
+    s = live.start(APP, PROXIED)
+    take_turns_after_reload(s)
   end)
 
   it("make room at once where connections are", function()

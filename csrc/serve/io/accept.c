@@ -123,9 +123,8 @@ static bool is_full(const struct hub *hub) {
     return hub_totals(hub).connections >= hub->options.max_connections;
 }
 
-/* Whether there is room at the end of this turn only, when those that have left are gone. */
+/* Whether a full server has room at the end of this turn, when those that have left are gone. */
 static bool has_room_next(struct worker *w) {
-    if (!is_full(w->hub)) return false;
     hangups_take(w);
     return !list_empty(&w->doomed);
 }
@@ -178,8 +177,8 @@ static void tell_agent(struct worker *w, int fd) {
     close(fd);
 }
 
-/* Over the limit it is closed at once; the operator always gets in. */
-static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
+/* 'full': over the limit it is closed at once; the operator always gets in. */
+static void admit(struct accept *a, int fd, const struct in6_addr *ip, bool full) {
     struct worker *w = a->worker;
     if (a->scraper) {
         admit_scraper(w, fd, ip);
@@ -191,7 +190,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     }
     if (!a->trusted)
         atomic_fetch_add_explicit(&w->lane.counters.accepted, 1, memory_order_relaxed);
-    if (!a->trusted && is_full(w->hub)) {
+    if (!a->trusted && full) {
         log_lack(a, "as many connections as --max-connections: more are closed", NULL);
         flight_closed(w, ip);
         close(fd);
@@ -211,11 +210,12 @@ int accept_all(struct accept *a, int max) {
         struct in6_addr ip;
         yield_if_urgent(&a->worker->yield);
         if (a->secure && handshakes_full(a->worker)) return i;
-        if (has_room_next(a->worker)) return i;
+        bool full = is_full(a->worker->hub);
+        if (full && has_room_next(a->worker)) return i;
         int fd = take_one(a, &ip);
         if (fd == -EAGAIN) return i;
         if (fd >= 0) {
-            admit(a, fd, &ip);
+            admit(a, fd, &ip, full);
         } else if (!concerns_one(-fd)) {
             pause_for(a, -fd);
             return i;

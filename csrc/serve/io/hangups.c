@@ -11,33 +11,43 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-bool hangups_take(struct worker *w) {
+int hangups_take(struct worker *w) {
     ASSERT_OWNER(&w->loop);
-    if (w->hangups.fd < 0) return false;
+    if (w->hangups.fd < 0) return 0;
     struct epoll_event left[HANGUPS_MAX];
     int n = epoll_wait(w->hangups.fd, left, HANGUPS_MAX, 0);
     for (int i = 0; i < n; i++) conn_hear(left[i].data.ptr);
-    return n > 0;
+    return n;
 }
 
-static void take_later(struct worker *w) {
-    ev_io_stop(w->loop.ev, &w->hangups.ready);
-    ev_timer_set(&w->hangups.again, HANGUPS_MS / 1000.0, 0);
-    if (!PLANTED(801)) ev_timer_start(w->loop.ev, &w->hangups.again);
+/* Whether the next ones wait for each other, now that n have left. Behind a full take more are there
+ * already: they come in the next turn. */
+static bool may_wait(const struct worker *w, int n) {
+    bool places_are_limited = limits_any_streams(&w->hub->limits) && !PLANTED(802);
+    return n > 0 && n < HANGUPS_MAX && !places_are_limited;
+}
+
+static void take(struct worker *w) {
+    struct hangups *h = &w->hangups;
+    int n = hangups_take(w);
+    if (!may_wait(w, n)) {
+        ev_io_start(w->loop.ev, &h->ready);
+        if (PLANTED(803) && n == HANGUPS_MAX) ev_io_stop(w->loop.ev, &h->ready);
+        return;
+    }
+    ev_io_stop(w->loop.ev, &h->ready);
+    ev_timer_set(&h->again, HANGUPS_MS / 1000.0, 0);
+    if (!PLANTED(801)) ev_timer_start(w->loop.ev, &h->again);
 }
 
 static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev, (void)events;
-    struct worker *w = io->data;
-    bool some = hangups_take(w);
-    if (some && (!limits_any_streams(&w->hub->limits) || PLANTED(802))) take_later(w);
+    take(io->data);
 }
 
 static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
-    (void)events;
-    struct worker *w = timer->data;
-    if (hangups_take(w)) take_later(w);
-    else ev_io_start(ev, &w->hangups.ready);
+    (void)ev, (void)events;
+    take(timer->data);
 }
 
 bool hangups_add(struct conn *c) {

@@ -1,10 +1,11 @@
 /* Connections that can only hang up: a stream's reader says nothing more, and who waits for an
  * answer need not be heard before it.
  *
- * The loop sees one descriptor for all of them. The first that leaves is noticed at once; while
- * others follow, they are taken together every HANGUPS_MS, so that readers that come and go by the
- * thousand do not wake the thread for each that goes. Where places are limited (limits.h) nobody
- * waits: one that leaves makes room for the next. [the worker's thread] */
+ * The loop sees one descriptor for all of them. The first that leaves is noticed at once; those that
+ * follow are taken together, HANGUPS_MS later, so that readers that come and go by the thousand do not
+ * wake the thread for each that goes. Where more have left than are taken at a time, the others come in
+ * the next turn. Where places are limited (limits.h) nobody waits: one that leaves makes room.
+ * [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_HANGUPS_H
 #define SLUICE_SERVE_IO_HANGUPS_H
 
@@ -28,7 +29,7 @@ void hangups_deinit(struct worker *w);
 bool hangups_add(struct conn *c);
 void hangups_remove(struct conn *c);
 
-/* Take those that have left by now. True when there were some. */
-bool hangups_take(struct worker *w);
+/* Take those that have left by now, HANGUPS_MAX at most: how many there were. */
+int hangups_take(struct worker *w);
 
 #endif
