@@ -1,5 +1,7 @@
 /* sluice.core.testing: parts of the core for specs: the cursor core in a sim (sim.c), frames,
  * ids, what is alive, and allocations that fail. */
+#include "base/bounds.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/planted.h"
@@ -8,6 +10,9 @@
 #include "bind/sim.h"
 #include "fan/eventid.h"
 #include "fan/fan.h"
+#include "run/yield.h"
+
+#include <sys/resource.h>
 
 /* ---- plain functions ---------------------------------------------------------------- */
 
@@ -69,6 +74,37 @@ static int l_eventid(lua_State *L) {
     return 3;
 }
 
+static int64_t sleeps_of_thread(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+}
+
+/* testing.work(ms, urgent) -> {worked_us=, slept_us=, longest_us=, sleeps=, part=, credit_us=}: pieces of work,
+ * between which the thread gives way (run/yield.h) */
+static int l_work(lua_State *L) {
+    int64_t end_us = clock_us() + luaL_checkinteger(L, 1) * 1000, slept = 0, longest = 0;
+    atomic_uint urgent = (unsigned)lua_toboolean(L, 2);
+    struct yield y = {.urgent = &urgent};
+    int64_t began_us = clock_us(), sleeps = sleeps_of_thread(), now_us = began_us;
+    while (now_us < end_us) {
+        for (int64_t till = now_us + YIELD_EVERY_US; now_us < till;) now_us = clock_us();
+        yield_if_urgent(&y);
+        int64_t gave_us = clock_us() - now_us;
+        slept += gave_us;
+        if (gave_us > longest) longest = gave_us;
+        now_us += gave_us;
+    }
+    lua_newtable(L);
+    lx_set_integer(L, "worked_us", (uint64_t)(now_us - began_us - slept));
+    lx_set_integer(L, "slept_us", (uint64_t)slept);
+    lx_set_integer(L, "longest_us", (uint64_t)longest);
+    lx_set_integer(L, "sleeps", (uint64_t)(sleeps_of_thread() - sleeps));
+    lx_set_integer(L, "part", YIELD_PART);
+    lx_set_integer(L, "credit_us", YIELD_CREDIT_US);
+    return 1;
+}
+
 /* testing.fail_alloc(n[, ever]) -> left: the n-th allocation of a peer's size fails; 0:
  * none. 'left' is 0 when the one that was to fail before has failed. */
 static int l_fail_alloc(lua_State *L) {
@@ -116,10 +152,9 @@ LX_EXPORT int luaopen_sluice_core_testing(lua_State *L) {
 #ifdef SLUICE_PLANTED
         {"plant", l_plant},
 #endif
-        {"sim", sim_new},   {"encode", l_encode},
-        {"wire", l_wire},   {"eventid", l_eventid},
-        {"alive", l_alive}, {"fail_alloc", l_fail_alloc},
-        {NULL, NULL}};
+        {"sim", sim_new},       {"encode", l_encode}, {"wire", l_wire},
+        {"eventid", l_eventid}, {"alive", l_alive},   {"fail_alloc", l_fail_alloc},
+        {"work", l_work},       {NULL, NULL}};
     sim_types(L);
     luaL_newlib(L, functions);
     push_limits(L);
