@@ -208,6 +208,7 @@
 #define ACCEPT_SHARED_MAX 4   /* ... where several threads take from one socket */
 #define HANGUPS_MAX 256       /* connections that left, taken at a time */
 #define HANGUPS_MS 20         /* ... and how long they wait for each other */
+#define HANGUPS_SETTLE_MAX 64 /* so often, before somebody who comes is answered */
 #define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */
 #define HANDSHAKES_MAX 512 /* of TLS, per I/O thread: accepting waits for one to end */
 #define HANDSHAKE_MS 5000  /* for one: closed */

@@ -161,13 +161,6 @@ static bool has_room(const struct limits *l, enum limit which, const struct whom
     return most == 0 || !h || h->n < most || is_exempt(l, which, whom);
 }
 
-bool limits_any_streams(const struct limits *l) {
-    uint32_t address =
-        atomic_load_explicit(&l->most[LIMIT_STREAMS_OF_ADDRESS], memory_order_relaxed);
-    return address > 0 || atomic_load_explicit(&l->most[LIMIT_STREAMS_OF_USER],
-                                               memory_order_relaxed) > 0;
-}
-
 bool limits_enter(struct limits *l, enum limit which, struct slice who) {
     struct whom whom;
     if (!find_whom(which, who, &whom)) return true;

@@ -56,9 +56,6 @@ void limits_deinit(struct limits *l);
 /* From now on these (copies). Who is over a lower limit stays, and gets no more. */
 void limits_configure(struct limits *l, const struct limits_set *set);
 
-/* Whether there is a limit of streams. */
-bool limits_any_streams(const struct limits *l);
-
 /* A stream of 'who' begins: an address as text or a user's id. False: they have as many as
  * they may, and nothing is counted. What is no address has no limit. */
 bool limits_enter(struct limits *l, enum limit which, struct slice who);

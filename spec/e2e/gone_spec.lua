@@ -5,11 +5,9 @@ local http = require("spec.support.http")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local planted = require("spec.support.planted")
-local process = require("spec.support.process")
 local socket = require("socket")
 local sse = require("spec.support.sse")
 
-local KEY = ("k"):rep(40)
 local APP = [[
 local told = app:state("told", {})
 app:channel("m/:id", { history = 20 })
@@ -28,15 +26,26 @@ local function tell(kind, client, channel)
   told()[client.id] = row
   row[#row + 1] = channel and kind .. " " .. channel or kind
 end
+local order = {}
 for _, kind in ipairs { "connect", "disconnect" } do
-  app:on(kind, function(client) tell(kind, client) end)
+  app:on(kind, function(client)
+    tell(kind, client)
+    order[#order + 1] = kind .. " " .. client.path
+    if kind == "disconnect" then app:publish("left", "left", {}) end
+  end)
 end
+app:stream("/left", { channels = { "left" } })
+app:get("/order", function() return { order = order } end)
+app:stream("/alone/:id", function()
+  if app:stats().streams > 0 then return 503 end
+  return "m/1"
+end)
+app:get("/streams", function() return { n = app:stats().streams } end)
 for _, kind in ipairs { "subscribe", "unsubscribe" } do
   app:on(kind, "**", function(client, channel) tell(kind, client, channel) end)
 end
 app:get("/told", function() return { told = told() } end)
 app:post("/forget", function() for id in pairs(told()) do told()[id] = nil end end)
-if io.open("limited") then app:limits({ max_streams_per_address = 1 }) end -- for the next load
 app:post("/stop", function() for c in app:clients() do c:stop() end end)]]
 
 local LEAVE = {
@@ -182,68 +191,87 @@ end)
 
 -- ---- While others follow them -------------------------------------------------------------
 
+--- Nobody asks for anything meanwhile, or those that have left would be taken before that is answered.
+local function wait_left(watcher, n, seconds) watcher:collect(n, seconds or 5) end
+
 --- Streams of which one is closed and another opened, again and again, until all are closed: are all noticed?
 local function come_and_go(server, seconds)
-  local open = {}
+  local watcher, open = live.connect(server, "/left"), {}
   for i = 1, 240 do
-    local kind = i % 3 == 0 and "/plan/" or i % 3 == 1 and "/static/" or "/never/"
+    local kind = i % 3 == 0 and "/never/" or i % 3 == 1 and "/static/" or "/plan/"
     open[#open + 1] = sse.connect(server.port, kind .. i, { wait = false })
+    if kind ~= "/never/" then assert.equal("hello", open[#open]:next_event(5).event) end
     if i > 40 then table.remove(open, 1):close() end
   end
   for _, c in ipairs(open) do c:close() end
-  server.wait_clients(0, seconds)
-  local alone = live.connect(server, "/static/alone")
-  server.wait_clients(1, seconds)
-  alone:close()
+  wait_left(watcher, 160, seconds)
+  local one = live.connect(server, "/static/one")
+  one:close()
+  wait_left(watcher, 1, seconds)
+  watcher:close()
   server.wait_clients(0, seconds)
 end
 
 --- More than are taken at a time leave together.
 local function leave_together(server, seconds)
+  local watcher = live.connect(server, "/left")
   local all = crowd.connect(server.port, "/static/1", 700)
   all:close()
-  server.wait_clients(0, seconds)
+  wait_left(watcher, 700, seconds)
+  watcher:close()
 end
 
-local function stream_of(server, address, path)
-  return sse.connect(server.port, path, { wait = false, headers = { ["X-Forwarded-For"] = address } })
-end
-
--- One address may have one stream, and asks for it as soon as it has closed the one before.
-local function take_turns(server)
-  local other
+--- One comes as soon as another has left, and opens a stream for which there is one place.
+local function take_turns(server, stream)
   for i = 1, 60 do
-    if other then other:close() end
-    local c = stream_of(server, "192.0.2.1", i % 2 == 0 and "/plan/1" or "/static/1")
+    local c = stream(server, i)
     assert.equal("hello", c:next_event(5).event, "turn " .. i)
-    other = stream_of(server, "192.0.3." .. i, "/static/2")
     c:close()
   end
 end
 
--- The same of streams that were open before a reload brought the limit.
-local function take_turns_after_reload(server)
-  local all = {}
-  for i = 1, 30 do
-    all[i] = stream_of(server, "192.0.2." .. i, "/static/1")
-    assert.equal("hello", all[i]:next_event(5).event)
-  end
-  process.write_file(server.folder .. "/limited", "")
-  assert.equal(200, http.post(server.port, "/-/reload", "", { ["X-Admin-Key"] = KEY }).status)
-  assert.equal("bye", stream_of(server, "192.0.2.1", "/static/1"):next_event(5).event)
-  for i, c in ipairs(all) do
-    c:close()
-    assert.equal("hello", stream_of(server, "192.0.2." .. i, "/static/1"):next_event(5).event, "address " .. i)
-  end
+local function one_of_address(server, i)
+  return sse.connect(server.port, i % 2 == 0 and "/plan/1" or "/static/1",
+    { wait = false, headers = { ["X-Forwarded-For"] = "192.0.2.1" } })
 end
 
-local PROXIED = { io_threads = 1, args = { "--trust-proxy", "yes", "--admin-key", KEY } }
+local function alone(server, i) return sse.connect(server.port, "/alone/" .. i, { wait = false }) end
+
+--- The app hears of each that it has left before it hears of the next.
+local function keep_order(server)
+  local want = {}
+  for i = 1, 60 do
+    local path = (i % 2 == 0 and "/plan/" or "/static/") .. i
+    local c = sse.connect(server.port, path, { wait = false })
+    assert.equal("hello", c:next_event(5).event)
+    c:close()
+    want[#want + 1], want[#want + 2] = "connect " .. path, "disconnect " .. path
+  end
+  server.wait_clients(0)
+  assert.same(want, json.decode(server.get("/order").body).order)
+end
+
+--- Nor does a connection that is open already find who has left before it asks.
+local function ask_after(server)
+  local asks = assert(http.connect(server.port))
+  for i = 1, 60 do
+    local c = sse.connect(server.port, "/static/" .. i, { wait = false })
+    assert.equal("hello", c:next_event(5).event)
+    c:close()
+    asks:send(http.request_text("GET", "/streams", {}, nil, asks.host))
+    assert.same({ n = 0 }, json.decode(asks:response(5).body), "turn " .. i)
+  end
+  asks:close()
+end
+
+local ONE_THREAD = { io_threads = 1 }
 local ONE_EACH = { io_threads = 1, args = { "--trust-proxy", "yes", "--max-streams-per-address", 1 } }
+local ONE_CONNECTION = { io_threads = 1, args = { "--max-connections", 1 } }
 
 -- Behind PLANTED(800 + n) (csrc/base/planted.h).
 local BUGS = {
   { "those that follow the first are never taken", come_and_go },
-  { "who has left keeps the place for a moment", take_turns_after_reload, PROXIED },
+  { "who has left is still there for who comes", keep_order, ONE_THREAD },
   { "of more than are taken at a time the others stay", leave_together },
 }
 
@@ -260,23 +288,22 @@ describe("clients that leave one after the other", function()
     leave_together(s)
   end)
 
-  it("make room at once where places are limited", function()
-    s = live.start(APP, ONE_EACH)
-    take_turns(s)
-  end)
-
-  it("make room at once when a reload has limited them", function()
-    s = live.start(APP, PROXIED)
-    take_turns_after_reload(s)
+  it("make room at once where streams are limited", function()
+    take_turns(live.start(APP, ONE_EACH), one_of_address)
   end)
 
   it("make room at once where connections are", function()
-    s = live.start(APP, { io_threads = 1, args = { "--max-connections", 1 } })
-    for i = 1, 60 do
-      local c = sse.connect(s.port, i % 2 == 0 and "/plan/1" or "/static/1", { wait = false })
-      assert.equal("hello", assert(c:next_event(5)).event, "turn " .. i)
-      c:close()
-    end
+    take_turns(live.start(APP, ONE_CONNECTION), alone)
+  end)
+
+  it("make room at once where the app limits them", function()
+    take_turns(live.start(APP, ONE_THREAD), alone)
+  end)
+
+  it("are gone before the app hears of who comes", function()
+    s = live.start(APP, ONE_THREAD)
+    keep_order(s)
+    ask_after(s)
   end)
 
   it("do not keep back what is asked behind a request that waits", function()

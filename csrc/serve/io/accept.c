@@ -123,16 +123,9 @@ static bool is_full(const struct hub *hub) {
     return hub_totals(hub).connections >= hub->options.max_connections;
 }
 
-/* Whether a full server has room at the end of this turn, when those that have left are gone. */
-static bool has_room_next(struct worker *w) {
-    hangups_take(w);
-    return !list_empty(&w->doomed);
-}
-
-/* What it asks is here as a rule. Where places are limited it is read in the next turn, when those that
- * have left before it came are gone. */
+/* What it asks is here as a rule. While one that has left is not gone it is read in the next turn. */
 static void begin(struct conn *c) {
-    if (!limits_any_streams(&conn_worker(c)->hub->limits)) conn_read(c);
+    if (list_empty(&conn_worker(c)->doomed)) conn_read(c);
     conn_go_on(c);
 }
 
@@ -159,6 +152,7 @@ static void admit_scraper(struct worker *w, int fd, const struct in6_addr *ip) {
     }
     *place = conn_new(w, fd, ip);
     (*place)->scraper = true;
+    atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     begin(*place);
 }
 
@@ -177,8 +171,8 @@ static void tell_agent(struct worker *w, int fd) {
     close(fd);
 }
 
-/* 'full': over the limit it is closed at once; the operator always gets in. */
-static void admit(struct accept *a, int fd, const struct in6_addr *ip, bool full) {
+/* Over the limit it is closed at once; the operator always gets in. */
+static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     struct worker *w = a->worker;
     if (a->scraper) {
         admit_scraper(w, fd, ip);
@@ -190,7 +184,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip, bool full
     }
     if (!a->trusted)
         atomic_fetch_add_explicit(&w->lane.counters.accepted, 1, memory_order_relaxed);
-    if (!a->trusted && full) {
+    if (!a->trusted && is_full(w->hub)) {
         log_lack(a, "as many connections as --max-connections: more are closed", NULL);
         flight_closed(w, ip);
         close(fd);
@@ -210,12 +204,11 @@ int accept_all(struct accept *a, int max) {
         struct in6_addr ip;
         yield_if_urgent(&a->worker->yield);
         if (a->secure && handshakes_full(a->worker)) return i;
-        bool full = is_full(a->worker->hub);
-        if (full && has_room_next(a->worker)) return i;
         int fd = take_one(a, &ip);
         if (fd == -EAGAIN) return i;
         if (fd >= 0) {
-            admit(a, fd, &ip, full);
+            hangups_settle(a->worker, NULL);
+            admit(a, fd, &ip);
         } else if (!concerns_one(-fd)) {
             pause_for(a, -fd);
             return i;

@@ -155,8 +155,9 @@ static void leave(struct conn *c) {
         return;
     }
     w->n_conns--;
-    if (c->scraper) accept_forget(w, c);
-    atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
+    if (c->scraper) accept_forget(w, c); /* counts for no limit */
+    else
+        atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     if (c->secure) pool_free(&w->secure_pool, container_of(c, struct secure, conn));
     else pool_free(&w->conn_pool, c);
 }
@@ -403,9 +404,7 @@ static bool may_read(const struct conn *c, int events) {
     return c->secure && (events & EV_WRITE) && secure_wants_write(c);
 }
 
-static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
-    (void)ev;
-    struct conn *c = container_of(io, struct conn, io);
+static void hear(struct conn *c, int events) {
     yield_if_urgent(&conn_worker(c)->yield);
     if ((events & EV_WRITE) && c->phase == CONN_STREAM) outlet_writable(&c->outlet);
     if (may_read(c, events) && !c->doomed) conn_read(c);
@@ -413,8 +412,15 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     conn_go_on(c);
 }
 
+static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
+    (void)ev;
+    struct conn *c = container_of(io, struct conn, io);
+    struct worker *w = conn_worker(c);
+    if (!hangups_wait(w) || hangups_settle(w, c)) hear(c, events);
+}
+
 void conn_hear(struct conn *c) {
-    if (!c->doomed) on_io(conn_worker(c)->loop.ev, &c->io, EV_READ);
+    if (!c->doomed) hear(c, EV_READ);
 }
 
 /* ---- Drain -------------------------------------------------------------------------- */

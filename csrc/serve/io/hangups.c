@@ -11,8 +11,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-int hangups_take(struct worker *w) {
-    ASSERT_OWNER(&w->loop);
+static int take(struct worker *w) {
     if (w->hangups.fd < 0) return 0;
     struct epoll_event left[HANGUPS_MAX];
     int n = epoll_wait(w->hangups.fd, left, HANGUPS_MAX, 0);
@@ -20,16 +19,28 @@ int hangups_take(struct worker *w) {
     return n;
 }
 
-/* Whether the next ones wait for each other, now that n have left. Behind a full take more are there
- * already: they come in the next turn. */
-static bool may_wait(const struct worker *w, int n) {
-    bool places_are_limited = limits_any_streams(&w->hub->limits) && !PLANTED(802);
-    return n > 0 && n < HANGUPS_MAX && !places_are_limited;
+bool hangups_wait(const struct worker *w) {
+    return ev_is_active(&w->hangups.again);
 }
 
-static void take(struct worker *w) {
+bool hangups_settle(struct worker *w, const struct conn *who) {
+    ASSERT_OWNER(&w->loop);
+    if (PLANTED(802)) return true;
+    for (int i = 0; i < HANGUPS_SETTLE_MAX && take(w) == HANGUPS_MAX;) i++;
+    if (who && who->doomed) return false;
+    if (w->socks.n == 0) worker_reap(w);
+    return true;
+}
+
+/* Whether the next ones wait for each other, now that n have left. Behind a full take more are there
+ * already: they come in the next turn. Another thread would not know who has left here. */
+static bool may_wait(const struct worker *w, int n) {
+    return n > 0 && n < HANGUPS_MAX && w->hub->n_lanes == 1;
+}
+
+static void take_some(struct worker *w) {
     struct hangups *h = &w->hangups;
-    int n = hangups_take(w);
+    int n = take(w);
     if (!may_wait(w, n)) {
         ev_io_start(w->loop.ev, &h->ready);
         if (PLANTED(803) && n == HANGUPS_MAX) ev_io_stop(w->loop.ev, &h->ready);
@@ -42,12 +53,12 @@ static void take(struct worker *w) {
 
 static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev, (void)events;
-    take(io->data);
+    take_some(io->data);
 }
 
 static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
-    take(timer->data);
+    take_some(timer->data);
 }
 
 bool hangups_add(struct conn *c) {

@@ -3,9 +3,9 @@
  *
  * The loop sees one descriptor for all of them. The first that leaves is noticed at once; those that
  * follow are taken together, HANGUPS_MS later, so that readers that come and go by the thousand do not
- * wake the thread for each that goes. Where more have left than are taken at a time, the others come in
- * the next turn. Where places are limited (limits.h) nobody waits: one that leaves makes room.
- * [the worker's thread] */
+ * wake the thread for each that goes. But who comes finds that they are gone: before a connection or a
+ * request is taken, those that have left are. Where more have left than are taken at a time, the others
+ * come in the next turn; where there are several threads nobody waits. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_HANGUPS_H
 #define SLUICE_SERVE_IO_HANGUPS_H
 
@@ -29,7 +29,12 @@ void hangups_deinit(struct worker *w);
 bool hangups_add(struct conn *c);
 void hangups_remove(struct conn *c);
 
-/* Take those that have left by now, HANGUPS_MAX at most: how many there were. */
-int hangups_take(struct worker *w);
+/* Whether some that have left may wait for others. */
+bool hangups_wait(const struct worker *w);
+
+/* Those that have left by now are gone: their streams have ended, their places are free, and the app hears
+ * of it before it hears of who comes next. False when 'who' is one of them, which may be NULL. (While a
+ * batch of sends is open they are gone at the end of the turn.) */
+bool hangups_settle(struct worker *w, const struct conn *who);
 
 #endif

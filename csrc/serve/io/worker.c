@@ -37,7 +37,7 @@ uint32_t worker_retry(struct worker *w) {
 
 /* ---- The turn ----------------------------------------------------------------------- */
 
-static void reap(struct worker *w) {
+void worker_reap(struct worker *w) {
     while (!list_empty(&w->doomed))
         conn_free(container_of(w->doomed.next, struct conn, node));
 }
@@ -70,7 +70,7 @@ static void check_drained(struct worker *w) {
     if (w->n_conns + w->handshakes.n > 0 && w->now_ms < w->drain_end_ms) return;
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
-    reap(w);
+    worker_reap(w);
     report_finished(w);
     if (w->lane.index > 0 || w->released) loop_break(&w->loop);
 }
@@ -132,7 +132,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     await_tick(w);
     watch_burst(w);
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
-    reap(w);
+    worker_reap(w);
     more = more || !list_empty(&w->fan.ready) || !list_empty(&w->muxes);
     count(w);
     measure_report(w);
@@ -334,7 +334,7 @@ void worker_deinit(struct worker *w) {
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     muxes_write(w); /* nothing, but what waits for a result gets one */
-    reap(w);
+    worker_reap(w);
     hangups_deinit(w);
     follow_deinit(w);
     map_deinit(&w->polls);

@@ -115,6 +115,9 @@ static inline int64_t worker_stops_ms(const struct worker *w) {
     return w->drain_end_ms - DRAIN_TELL_MS;
 }
 
+/* Free the connections that are doomed. None of them may be in use, or in a batch of sends. */
+void worker_reap(struct worker *w);
+
 /* A retry time for clients that shall come back. */
 uint32_t worker_retry(struct worker *w);
 
