@@ -192,7 +192,10 @@ end)
 -- ---- While others follow them -------------------------------------------------------------
 
 --- Nobody asks for anything meanwhile, or those that have left would be taken before that is answered.
-local function wait_left(watcher, n, seconds) watcher:collect(n, seconds or 5) end
+local function wait_left(watcher, n, seconds)
+  local left = deadline.after(seconds or 5)
+  for _ = 1, n do assert(watcher:wait_for("left", left())) end
+end
 
 --- Streams of which one is closed and another opened, again and again, until all are closed: are all noticed?
 local function come_and_go(server, seconds)

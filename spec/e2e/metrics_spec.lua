@@ -138,6 +138,27 @@ describe("the scraper's page", function()
     assert.equal(200, http.get(port, "/metrics").status)
   end)
 
+  it("takes no place from readers", function()
+    start({ args = { "--metrics-port", "0", "--max-connections", "2" } })
+    local _, port = s.wait_log("metrics on http://([%d.]+):(%d+)/metrics")
+    port = math.tointeger(tonumber(port))
+    local scrapers = {}
+    for i = 1, 16 do
+      scrapers[i] = assert(http.connect(port))
+      scrapers[i]:send(http.request_text("GET", "/metrics", {}, nil, scrapers[i].host))
+      local page = openmetrics.parse(scrapers[i]:response(5).body)
+      assert.equal(0, page.sum("sluice_connections"))
+    end
+    local readers = { live.connect(s, "/log"), live.connect(s, "/log") }
+    assert.equal(2, openmetrics.parse(http.get(port, "/metrics").body).sum("sluice_connections"))
+    for _, list in ipairs { scrapers, readers } do
+      for _, c in ipairs(list) do c:close() end
+    end
+    deadline.eventually(function()
+      return openmetrics.parse(http.get(port, "/metrics").body).sum("sluice_connections") == 0
+    end, 5, "no connection")
+  end)
+
   it("has a score for balancers, and readyz turns before somebody is refused", function()
     start({ args = { "--admin-key", KEY, "--max-connections", "40", "--metrics-port", "0",
       "--agent-port", "0" } })
@@ -177,12 +198,12 @@ describe("the scraper's page", function()
       assert.is_true(free >= 45 and free <= 50, text)
     end
     eventually(200)
-    open_to(37) -- and the one that asks: 95 %
+    open_to(38) -- 95 %; the one that asks does not count
     eventually(503)
     assert.truthy(http.get(port, "/-/readyz").body:find("a limit is near", 1, true))
     assert.same({ false, "0%\n", "0%\n" }, { load().ready, weight(), agent() })
-    open_to(38) -- nobody is refused yet
-    open_to(35) -- 36 of 40: not yet below 90 %
+    open_to(39) -- nobody is refused yet
+    open_to(36) -- of 40: not yet below 90 %
     deadline.eventually(function() return load().load <= 0.9 end, 5, "they have gone")
     assert.equal(503, ready())
     open_to(30)
