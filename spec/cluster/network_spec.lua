@@ -31,7 +31,9 @@ describe("a node of a cluster behind a bad network", function()
     local code, output = planted.run_bug(604, "-e", [[
       local server = require("spec.support.redis").start { tcp = true }
       local wrong = {}
-      for seed = 1, 20 do table.move(require("spec.cluster.network").run(server, seed), 1, 99, #wrong + 1, wrong) end
+      for seed = 1, 20 do
+        if #wrong == 0 then wrong = require("spec.cluster.network").run(server, seed) end
+      end
       server:stop()
       print(wrong[1])
       os.exit(#wrong > 0 and 3 or 0, true)]])
