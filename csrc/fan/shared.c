@@ -205,8 +205,9 @@ static void tell(struct stream *s, const struct sub *sub, const struct ended *ol
     else if (queue_reset(s, sub, old, is_last) < 0) stream_bye(s, END_OVERLOAD);
 }
 
-/* Ids that are not out yet are of the epoch that ends, and of what is lost with it: they go. True: a
- * sync has to say the new one, behind the resets. */
+/* Ids that are not out yet are of the epoch that ends, and of what is lost with it: they go. Notes without
+ * one wait for what is left alone: the numbers above that may be given again, and the cursor passes all that
+ * a note waits for. True: a sync has to say the new id, behind the resets. */
 static bool drop_ids(struct stream *s, uint64_t base) {
     struct note *kept = NULL, **end = &kept;
     bool dropped = false;
@@ -218,6 +219,7 @@ static bool drop_ids(struct stream *s, uint64_t base) {
             mem_free(note);
             continue;
         }
+        note->after = least(note->after, base);
         note->next = NULL;
         *end = note;
         end = &note->next;

@@ -1,7 +1,7 @@
 --- What a stream says of an epoch that has ended, by hand: no id of the next one before it has told all of its logs.
 local core = require("sluice.core.testing")
 
-local OLD, NEW = ("a"):rep(13), ("b"):rep(13)
+local OLD, NEW, LAST = ("a"):rep(13), ("b"):rep(13), ("c"):rep(13)
 
 --- A stream of two logs and a state, and its sim: all of them have an event behind number 10.
 local function opened(id)
@@ -49,6 +49,56 @@ describe("a stream whose epoch ends", function()
     sim:drain(1)
     sim:flush(1)
     assert.same({ { "1 reset" } }, { first_new(stream:take()) })
+    stream:close()
+    sim:close()
+  end)
+
+  -- What it reads when the numbers begin at 1 again: of the end of the epoch, and of two events behind it.
+  local function read_anew(sim, stream, ended)
+    sim:adopt(LAST, ended .. ":0", 0, 0, 0)
+    sim:drain(1)
+    sim:flush(1)
+    local of_end = stream:take()
+    for seq = 1, 2 do assert(sim:give("a", "message", "n" .. seq, "", false, false, seq)) end
+    sim:drain(1)
+    sim:flush(1)
+    return of_end, stream:take()
+  end
+
+  for what, wait in pairs {
+    ["a message that waits for higher ones"] = function(_, stream)
+      stream:send("word", "w")
+      return OLD
+    end,
+    ["resets of another end, which it has not got yet"] = function(sim)
+      sim:adopt(NEW, OLD .. ":12", 12, 12, 0)
+      return NEW
+    end,
+  } do
+    it("gets what has the old numbers again, also behind " .. what, function()
+      local sim, stream = opened()
+      sim:flush(1)
+      stream:take()
+      local of_end, behind = read_anew(sim, stream, wait(sim, stream))
+      assert.truthy(of_end:find('event: reset\n[^\n]*"channel":"a"[^\n]*\nid: ' .. LAST .. "%-0\n"), of_end)
+      assert.equal(("data: n1\nid: %s-1\n\ndata: n2\nid: %s-2\n\n"):format(LAST, LAST), behind)
+      stream:close()
+      sim:close()
+    end)
+  end
+
+  it("ends before what has the old numbers again: its bye has an id of the epoch that has ended", function()
+    local sim, stream = opened()
+    sim:flush(1)
+    stream:take()
+    stream:bye("moved")
+    sim:adopt(NEW, OLD .. ":0", 0, 0, 0)
+    for seq = 1, 2 do assert(sim:give("a", "message", "n" .. seq, "", false, false, seq)) end
+    sim:drain(1)
+    sim:flush(1)
+    local bytes = stream:take()
+    assert.truthy(bytes:find("event: bye\n.*\nid: " .. OLD .. "%-13\n"), bytes)
+    assert.falsy(bytes:find("data: n1", 1, true), bytes)
     stream:close()
     sim:close()
   end)
