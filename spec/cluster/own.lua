@@ -80,10 +80,10 @@ local function see_log(world, seen, id)
   bad(world, "an own event of another node")
 end
 
---- What was still to come when the channel was changed is lost.
+--- What was still to come when the channel was changed is lost; of a change before, when it had all, it says nothing.
 local function see_log_reset(world, seen)
-  local at = seen.at + 1
-  if seen.mine.log[at] == "flip" or not seen.mine.log[at] then bad(world, "a needless reset of an own log") end
+  local at = next_place(seen)
+  if not seen.mine.log[at] then bad(world, "a needless reset of an own log") end
   while seen.mine.log[at] and seen.mine.log[at] ~= "flip" do at = at + 1 end
   seen.at = at
 end
