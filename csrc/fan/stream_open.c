@@ -413,6 +413,7 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     if (stream_find(s, spec->channel)) return 0;
     if (s->n_subs == STREAM_CHANNELS_MAX) return E_FULL;
     stream_wake(s); /* it lags from now on: its cursor is written down */
+    if (s->n_subs == 0) s->cursor = s->fan->head; /* no epoch that ended has moved it */
     struct sub *sub;
     int err = sub_new(s, spec, &sub);
     if (err < 0) return err;

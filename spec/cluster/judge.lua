@@ -63,7 +63,7 @@ local function judge_events(world, client, channel, all, bad)
       if place then previous, since = place, false end
     end
   end
-  if #all > 0 and not since and previous ~= #all and client.got[1] then add(bad, "silent loss") end
+  if #all > 0 and (since or previous ~= #all) and client.got[1] then add(bad, "silent loss") end
 end
 
 --- Events that are gone: whoever had them, or could have waited for them, was told. Nobody can tell of those that a
