@@ -269,8 +269,9 @@ static void take(struct fan *fan, struct paging *p, struct page_request *r) {
     bool lost = r->floor > at && !PLANTED(32);
     bool is_old = sought && r->floor > sub->joined; /* ask again, from its place */
     if (is_old || (r->given <= at && !lost)) { /* no answer: it would be asked for ever */
+        bool overtaken = r->above < at;        /* a reset has moved its place meanwhile */
         page_free(r);
-        if (!sought) fail(fan, p, sub);
+        if (!sought && !overtaken) fail(fan, p, sub);
         return;
     }
     p->failed = 0;
