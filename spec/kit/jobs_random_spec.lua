@@ -242,6 +242,17 @@ local function check_job(t, world, job, done)
   end
 end
 
+--- Also one whose start was not answered: it may be known again after a kill only.
+local function wait_ended(t, world)
+  t:wait(400, function()
+    for id in pairs(world.jobs) do
+      local row = look(t, id)
+      if row.status and not row.ended then return false end
+    end
+    return true
+  end)
+end
+
 local function finish(t, world)
   t:disk { commit = 0.002 }
   for _, row in ipairs(t:get("/jobs", USER).json.jobs) do
@@ -254,16 +265,11 @@ local function finish(t, world)
   end
   world.has_extra = true
   assert(t:reload(source_of(world)))
-  t:wait(400, function()
-    for _, row in ipairs(t:get("/jobs", USER).json.jobs) do
-      if not row.ended then return false end
-    end
-    return true
-  end)
   local list = {}
   for _, job in pairs(world.jobs) do list[#list + 1] = job end
   table.sort(list, function(a, b) return a.id < b.id end)
   for round = 1, world.durable and 2 or 1 do
+    wait_ended(t, world)
     local done = check_items(t, world)
     for _, job in ipairs(list) do check_job(t, world, job, done) end
     leave_life(t, world)
