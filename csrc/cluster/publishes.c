@@ -75,16 +75,19 @@ static void send_batch(struct machine *m) {
     m->n_batches++;
 }
 
+/* Not before it is known what is to be sent again: that is older than the queue. */
+static bool may_send(const struct machine *m) {
+    return machine_is_joined(m) && !m->resolving && m->jump == 0 &&
+           m->n_batches < CLUSTER_BATCHES && machine_has_room(m);
+}
+
 void publishes_flush(struct machine *m) {
-    while (machine_is_joined(m) && !m->resolving && m->jump == 0 &&
-           !list_empty(&m->queue) && m->n_batches < CLUSTER_BATCHES &&
-           machine_has_room(m))
-        send_batch(m);
+    while (may_send(m) && !list_empty(&m->queue)) send_batch(m);
 }
 
 /* An empty one finds out, without anybody's event, whether there is memory again. */
 void publishes_probe(struct machine *m) {
-    if (m->full && m->n_batches == 0 && machine_has_room(m)) send_batch(m);
+    if (m->full && m->n_batches == 0 && may_send(m)) send_batch(m);
 }
 
 void machine_flush(struct machine *m) {

@@ -163,6 +163,43 @@ describe("a node", function()
     end)
   end
 
+  -- What it has called for until now, of all but publishes, and the publishes of each call.
+  local function said(one)
+    local others, publishes = {}, {}
+    for _, call in ipairs(one.acts("call")) do
+      local ids = {}
+      for i, publish in ipairs(call.publishes or {}) do ids[i] = publish.id end
+      if call.kind == "publish" then publishes[#publishes + 1] = ids else others[#others + 1] = call.kind end
+    end
+    return others, publishes
+  end
+
+  it("asks whether there is memory again, and lets nothing pass what is in doubt meanwhile", function()
+    local one = joined(10)
+    one.node:publish("a", 1)
+    one.reply { refused = "full" }
+    one.node:publish("a", 2)
+    one.node:broken()
+    one.node:publish("a", 3)
+    one.wait(75)
+    one.acts()
+    one.node:dialled()
+    one.reply { epoch = EPOCH, seq = 12, fence = "2", replid = "replid" }
+    one.wait(1000)
+    assert.same({ { "beat" }, {} }, { said(one) })
+    one.node:entry(event(11, "b", 0))
+    one.node:entry(event(12, "b", 11))
+    assert.same({ {}, { { 2, 3 } } }, { said(one) })
+  end)
+
+  it("asks for memory by a batch without an event when nothing waits", function()
+    local one = joined(10)
+    one.node:publish("a", 1)
+    one.reply { refused = "full" }
+    one.wait(1000)
+    assert.same({ { "beat" }, { {} } }, { said(one) })
+  end)
+
   it("lets publishers wait for five seconds while the server is away", function()
     local one = joined(10)
     one.node:publish("a", 1)
