@@ -348,7 +348,7 @@ static void commit(struct gather *g) {
     for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
         if (sub_is_apart(sub) || sub->snapshot || sub->behind) sub->from = g->to[i];
         if (sub->behind && (sub->from >= sub->joined || PLANTED(38))) sub->behind = false;
-        if (sub->snapshot && s->cursor >= sub->joined)
+        if (sub->snapshot && sub->from >= sub->joined)
             confirm = sub_snapshot_over(sub) || confirm;
         count_for(sub, &g->sent[i], !g->full);
     }

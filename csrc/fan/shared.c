@@ -102,6 +102,14 @@ static void begin_filled(struct sub *sub) {
     sub->behind = !sub_is_state(sub) && sub->from < head;
 }
 
+/* Values that went with the end of an epoch are back. Its client may have what was left of the others, told of
+ * that end or new since it: the log goes on from there, as what is removed behind it is news. */
+static void replay_returned(struct sub *sub) {
+    uint64_t joined = sub->joined;
+    sub_replay(sub);
+    sub->joined = joined;
+}
+
 /* What was loaded when its channel was one of all nodes. */
 static bool is_late(struct fan *fan, struct chan *c) {
     if (!c->policy->local) return false;
@@ -119,8 +127,7 @@ static void fill_one(struct fan *fan, const struct fan_fill *fill) {
         audiences_each_sub(c, begin_filled);
         return;
     }
-    if (ended && c->kind == CHANNEL_KEYED)
-        audiences_each_sub(c, sub_replay); /* is told */
+    if (ended && c->kind == CHANNEL_KEYED) audiences_each_sub(c, replay_returned);
     else if (loses_value)
         audiences_each_sub(c, ended ? tell_lost_value : tell_missed_value);
     if (fill->lost) audiences_each_sub(c, tell_trimmed);

@@ -119,4 +119,55 @@ describe("a stream whose epoch ends", function()
     stream:close()
     sim:close()
   end)
+
+  -- The values of a keyed log, of which the last one goes with the epoch, and what comes to `who` when the others are
+  -- loaded again: the first one has been removed meanwhile, which `away` stands for.
+  local function reloaded(n, size, connects)
+    local sim, rows, values = core.sim(1, 7), {}, {}
+    sim:policies { { pattern = "*", history = 200, rewind = "latest", key = "k" } }
+    sim:adopt(OLD, "", -1, 0, 0)
+    for i = 1, n do
+      local data = i .. ("x"):rep(size)
+      assert(sim:give("a", "message", data, "k" .. i, false, false, i))
+      if i < n then rows[i] = { seq = i, key = "k" .. i, data = data } end
+      if i > 1 and i < n then values[i - 1] = rows[i] end
+    end
+    sim:drain(1)
+    local stream
+    local function taken()
+      local all = {}
+      for _ = 1, 10 do
+        sim:flush(1)
+        all[#all + 1] = stream:take()
+      end
+      return table.concat(all)
+    end
+    local function connect()
+      stream = assert(sim:connect(1, { channels = { "a" } }))
+      taken()
+    end
+    if connects == "before" then connect() end
+    sim:adopt(NEW, OLD .. ":" .. n - 1, n - 1, n - 1, 0)
+    sim:drain(1)
+    if connects == "behind" then connect() else taken() end
+    rows[n] = { seq = n + 9, key = "k1", data = "away" }
+    sim:fills { { channel = "a", floor = 0, upto = n + 9, last = n + 9, marked = 0, rows = rows, values = values } }
+    sim:drain(1)
+    local list = {}
+    for name in taken():gmatch("data: (%w-)x*\n") do list[#list + 1] = name end
+    stream:close()
+    sim:close()
+    return list
+  end
+
+  for _, connects in ipairs { "before", "behind" } do
+    it("gets what came behind the end of an epoch, when it was opened " .. connects .. " that", function()
+      assert.same({ "2", "3", "away" }, reloaded(4, 3, connects))
+    end)
+
+    it("gets all values again, however many, when it was opened " .. connects .. " the end of an epoch", function()
+      local list = reloaded(30, 1000, connects)
+      assert.same({ 29, "2", "away" }, { #list, list[1], list[#list] })
+    end)
+  end
 end)
