@@ -7,7 +7,8 @@
 ---
 --- A cursor is { id, once, added, run }: the entry's id and what it is known by, how many entries
 --- the stream had been given when that was added (nil: Redis < 7), and the process of Redis and the
---- line of its data that it is from. With `again` it is a place where no entry has to be.
+--- line of its data that it is from. With `again` it is a place where no entry has to be; `seen`:
+--- it is before all entries, of a stream that was there.
 --- In memory: one batch.
 local connection = require("sluice.sources.connection")
 local crypto = require("sluice.crypto")
@@ -43,7 +44,7 @@ local function begin(self, c)
   if found and self.start == "end" then
     cursor.id, cursor.added = found.last, found.added
   elseif found then
-    cursor.added = removed(found)
+    cursor.added, cursor.seen = removed(found), true
     if self.start ~= "begin" then
       cursor.id, cursor.added, cursor.again = self.start, nil, true
     end
@@ -56,7 +57,7 @@ end
 local function made_anew(self, cursor, found)
   self.gone = false
   self.feed:lose { reason = "the stream was made anew: it is read from its beginning" }
-  return { id = FIRST, run = self.process or cursor.run, added = found.added and 0 }
+  return { id = FIRST, run = self.process or cursor.run, added = found.added and 0, seen = true }
 end
 
 -- Whether it has been given so few entries that it is not what was read.
@@ -80,7 +81,7 @@ end
 
 -- No entry at or before the cursor is there any more.
 local function trimmed(self, cursor, found)
-  local place = { id = cursor.id, once = cursor.once, run = cursor.run,
+  local place = { id = cursor.id, once = cursor.once, run = cursor.run, seen = cursor.seen,
     added = removed(found) }
   local lost = cursor.added and found.added and place.added - cursor.added
   if lost == 0 or not lost and (found.last == cursor.id or cursor.id == FIRST) then return place end
@@ -103,9 +104,14 @@ local function still_there(self, cursor, found)
 end
 
 -- Whether the entries of another stream are there: a single entry goes by XDEL alone, which leaves
--- its id, and the number of all that were added never falls.
+-- its id, and neither the number of all that were added ever falls nor that of those that went.
 local function is_another(cursor, found)
-  local is_less = found.added and cursor.added and found.added < cursor.added
+  local went = removed(found)
+  if cursor.again then
+    return went and math.type(cursor.again) == "integer" and went < cursor.again
+  end
+  local count = found.has_below and found.added or went -- nothing below: all that were read went
+  local is_less = count and cursor.added and count < cursor.added
   local was_deleted = not found.deleted or not stream_state.is_after(cursor.id, found.deleted)
   return is_less or found.has_below and not was_deleted
 end
@@ -119,8 +125,13 @@ local function is_replaced(self, c, cursor)
   return process ~= cursor.run
 end
 
+-- Whether it waits for a stream that never was there.
+local function is_waiting(cursor)
+  return cursor.id == FIRST and not cursor.seen and not cursor.again
+end
+
 local function is_gone(self, cursor)
-  if not self.gone and cursor.id ~= FIRST then
+  if not self.gone and not is_waiting(cursor) then
     self.gone = true
     self.feed:lose { reason = "the stream is gone; its entries are read when it is there again" }
   end
@@ -135,8 +146,8 @@ local function weigh(self, c, cursor, found)
   if replaced == nil then return nil, message end
   local went_back = stream_state.is_after(cursor.id, found.last)
   if not is_first and (replaced or went_back) then return go_back(self, cursor, found, replaced) end
-  if cursor.again then return still_there(self, cursor, found) end
   if is_another(cursor, found) then return made_anew(self, cursor, found) end
+  if cursor.again then return still_there(self, cursor, found) end
   if found.has_below then return cursor, found.list end -- it was deleted
   local place = trimmed(self, cursor, found)
   return place, place.id == cursor.id and found.list or nil
@@ -197,7 +208,11 @@ local function read(self, c, cursor)
     return nil, why
   end
   if begins_with(list, cursor) then return entries_of(list, 2), proven(self, cursor) end
-  if cursor.id == FIRST and not list[1] then return {}, cursor end
+  if is_waiting(cursor) then
+    if not list[1] then return {}, cursor end
+    cursor = { id = FIRST, run = cursor.run, added = cursor.added, seen = true }
+    self.feed:move(cursor)
+  end
   local place, rest = judge(self, c, cursor)
   if not place then return nil, rest end
   if rest then return entries_of(rest, 1), place end
