@@ -80,11 +80,12 @@ local function see_log(world, seen, id)
   bad(world, "an own event of another node")
 end
 
---- What was still to come when the channel was changed is lost; of a change before, when it had all, it says nothing.
+--- What was still to come when the channel was changed is lost. A change at which nothing was has no reset: this one
+--- is of the first at which something was.
 local function see_log_reset(world, seen)
   local at = next_place(seen)
-  if not seen.mine.log[at] then bad(world, "a needless reset of an own log") end
   while seen.mine.log[at] and seen.mine.log[at] ~= "flip" do at = at + 1 end
+  if not seen.mine.log[at] then return bad(world, "a needless reset of an own log") end
   seen.at = at
 end
 
