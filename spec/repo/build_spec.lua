@@ -109,6 +109,11 @@ describe("make", function()
     end
   end
 
+  -- But for one that the machine has itself, which setup finds by its whole path.
+  local function unpacks(output, part)
+    return lfs.attributes("/usr/sbin/" .. part) or output:find("build/" .. part .. ", %d+ MB")
+  end
+
   it("installs what the specs that are named need, and says how large that is", function()
     local folder = process.temp_dir()
     finally(function() process.remove_dir(folder) end)
@@ -135,12 +140,12 @@ describe("make", function()
     end
     assert.is_nil(names.xvfb)
     for _, part in ipairs { "nginx", "haproxy", "openresty", "node" } do
-      assert.truthy(output:find("build/" .. part .. ", %d+ MB"), output)
+      assert.truthy(unpacks(output, part), output)
     end
     assert.falsy(output:find("build/caddy", 1, true))
     output = select(2, setup("test spec/browser/proxies_spec.lua", "SLUICE_SPEC_FULL=1"))
     for _, part in ipairs { "varnishd", "caddy", "apache2", "lighttpd", "squid", "stunnel4" } do
-      assert.truthy(output:find("build/" .. part .. ", %d+ MB"), output)
+      assert.truthy(unpacks(output, part), output)
     end
     names = select(3, setup("test spec/browser/firefox_spec.lua"))
     assert.same({ true, true, nil }, { names["firefox-esr"], names.nodejs, names.chromium })
