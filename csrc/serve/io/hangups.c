@@ -26,7 +26,7 @@ bool hangups_wait(const struct worker *w) {
 bool hangups_settle(struct worker *w, const struct conn *who) {
     ASSERT_OWNER(&w->loop);
     if (PLANTED(802)) return true;
-    for (int i = 0; i < HANGUPS_SETTLE_MAX && take(w) == HANGUPS_MAX;) i++;
+    for (int i = 0; i < HANGUPS_SETTLE_MAX && take(w) == HANGUPS_MAX; i++) continue;
     if (who && who->doomed) return false;
     if (w->socks.n == 0) worker_reap(w);
     return true;
