@@ -233,7 +233,7 @@ local function take_turns(server, stream)
   end
 end
 
-local function one_of_address(server, i)
+local function static_or_plan(server, i)
   return sse.connect(server.port, i % 2 == 0 and "/plan/1" or "/static/1",
     { wait = false, headers = { ["X-Forwarded-For"] = "192.0.2.1" } })
 end
@@ -292,11 +292,11 @@ describe("clients that leave one after the other", function()
   end)
 
   it("make room at once where streams are limited", function()
-    take_turns(live.start(APP, ONE_EACH), one_of_address)
+    take_turns(live.start(APP, ONE_EACH), static_or_plan)
   end)
 
   it("make room at once where connections are", function()
-    take_turns(live.start(APP, ONE_CONNECTION), alone)
+    take_turns(live.start(APP, ONE_CONNECTION), static_or_plan)
   end)
 
   it("make room at once where the app limits them", function()
